@@ -1,0 +1,107 @@
+"""Merge declared mail accounts into docker-mailserver's account file.
+
+Declared accounts are written, those that are no longer declared are taken out,
+and every line that someone added with DMS's own ``setup email add`` stays as it
+is.  Values only; ``provision`` carries the texts into the configuration folder.
+
+Source of the format: docker-mailserver's documentation on accounts
+(``user@domain|{SCHEME}hash``, further fields after another ``|`` are kept).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import bcrypt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+RECORD_FILE: Final = "mailcrypt-accounts.list"
+"""Lies beside the account file and names the addresses that were written by us."""
+
+_BCRYPT: Final = "{BLF-CRYPT}"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A declared account with its password or its ready hash."""
+
+    address: str
+    password: str | None = field(default=None, repr=False)
+    password_hash: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The new texts of the account file, the receive-access file and the record."""
+
+    accounts: str = field(repr=False)
+    receive_access: str
+    record: str
+
+
+def merge(
+    accounts: str,
+    receive_access: str,
+    record: str,
+    declared: Sequence[Account],
+    probe: Account,
+) -> Merged:
+    """Return the three texts with the declared accounts and the probe's in them.
+
+    Args:
+        accounts: The account file as it is, empty where there is none.
+        receive_access: The receive-access file as it is.
+        record: The record of what was written before.
+        declared: The declared accounts.
+        probe: The account of the proof, which takes no mail from outside.
+    """
+    lines = _by_address(accounts.splitlines(), "|")
+    wanted = [*declared, probe]
+    for address in set(record.split()) - {account.address for account in wanted}:
+        lines.pop(address, None)
+    for account in wanted:
+        lines[account.address] = _line(account, lines.get(account.address, ""))
+    access = _by_address(receive_access.splitlines(), None)
+    for address in set(record.split()) & {a for a in access if a.startswith(_user(probe))}:
+        access.pop(address)
+    access[probe.address] = f"{probe.address} REJECT"
+    written = sorted(account.address for account in wanted)
+    return Merged(_text(lines.values()), _text(access.values()), _text(written))
+
+
+def _user(account: Account) -> str:
+    return account.address.partition("@")[0] + "@"
+
+
+def _by_address(lines: Iterable[str], separator: str | None) -> dict[str, str]:
+    """Index lines by the address they start with; comments keep a key of their own."""
+    indexed: Mapping[str, str] = {
+        (line if line.startswith("#") else line.split(separator)[0].strip().lower()): line
+        for line in lines
+        if line.strip()
+    }
+    return dict(indexed)
+
+
+def _line(account: Account, old: str) -> str:
+    _, _, rest = old.partition("|")
+    old_hash, separator, further = rest.partition("|")
+    return f"{account.address}|{_hash(account, old_hash.strip())}{separator}{further}"
+
+
+def _hash(account: Account, old_hash: str) -> str:
+    """Hash the password, or keep the hash that already fits it."""
+    if account.password is None:
+        return account.password_hash or ""
+    password = account.password.encode()
+    old = old_hash.removeprefix(_BCRYPT).encode()
+    if old_hash.startswith(_BCRYPT) and bcrypt.checkpw(password, old):
+        return old_hash
+    return _BCRYPT + bcrypt.hashpw(password, bcrypt.gensalt(rounds=10)).decode()
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)

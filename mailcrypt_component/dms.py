@@ -1,0 +1,77 @@
+"""The contract of docker-mailserver (DMS) that this project relies on.
+
+Paths, names and the files that its ``setup`` command writes.  Values only: this
+module asks no server.  Source: docker-mailserver's documentation and its
+start-up scripts, releases 15.1 and 16.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from mailcrypt_component.dialects import Dialect
+
+CONFIG_DIR: Final = "/tmp/docker-mailserver"  # noqa: S108  (DMS's fixed path in the container)
+MAIL_DIR: Final = "/var/mail"
+STATE_DIR: Final = "/var/mail-state"
+LOG_DIR: Final = "/var/log/mail"
+CERTS_DIR: Final = "/certs"
+TLS_DIR: Final = "/etc/mailcrypt-tls"
+
+CUSTOM_CONF: Final = "/etc/dovecot/conf.d/10-custom.conf"
+"""Read after ``10-mail.conf`` and before every protocol's own file."""
+
+LOCAL_CONF: Final = "/etc/dovecot/local.conf"
+"""DMS copies ``dovecot.cf`` of the configuration folder here; read last."""
+
+ACCOUNTS_FILE: Final = "postfix-accounts.cf"
+RECEIVE_ACCESS_FILE: Final = "postfix-receive-access.cf"
+LMTP_SOCKET: Final = "/var/run/dovecot/lmtp"
+VMAIL_UID: Final = 5000
+
+PORTS: Final = {"smtp": 25, "submissions": 465, "submission": 587, "imap": 143, "imaps": 993}
+"""Container ports by service name (RFC 6335 names)."""
+
+PROTOCOLS: Final = ("lmtp", "lda", "imap", "pop3")
+"""Every protocol of Dovecot that writes or reads mail."""
+
+LIGHT_ENVIRONMENT: Final = {
+    "ENABLE_AMAVIS": "0",
+    "ENABLE_CLAMAV": "0",
+    "ENABLE_FAIL2BAN": "0",
+    "ENABLE_OPENDKIM": "0",
+    "ENABLE_OPENDMARC": "0",
+    "ENABLE_POLICYD_SPF": "0",
+    "ENABLE_RSPAMD": "0",
+    "ENABLE_SPAMASSASSIN": "0",
+}
+"""What makes DMS start in seconds: every scanner off."""
+
+_DIALECT_OF_MAJOR = {**dict.fromkeys(range(12, 16), Dialect.V2_3), 16: Dialect.V2_4}
+_TAG = re.compile(r"(?:^|/)docker-mailserver(?:@|:)v?(\d+)(?:\.\d+)*$")
+
+
+def dialect_of_tag(image: str) -> Dialect | None:
+    """Tell the dialect of a released DMS tag, or None where the image must be asked."""
+    found = _TAG.search(image)
+    return _DIALECT_OF_MAJOR.get(int(found.group(1))) if found else None
+
+
+HEALTH_SCRIPT: Final = r"""
+use strict; use warnings; use IO::Socket::INET; use IO::Socket::UNIX;
+$SIG{ALRM} = sub { print "no greeting in time\n"; exit 1 }; alarm 5;
+my $lmtp = IO::Socket::UNIX->new(Peer => "%(lmtp)s")
+  or do { print "LMTP does not answer: $!\n"; exit 1 };
+my $said = <$lmtp> // "";
+$said =~ /^220/ or do { print "LMTP greets with: $said\n"; exit 1 };
+print $lmtp "QUIT\r\n";
+my $imap = IO::Socket::INET->new(PeerAddr => "127.0.0.1", PeerPort => 143)
+  or do { print "IMAP does not answer: $!\n"; exit 1 };
+$said = <$imap> // "";
+$said =~ /^\* OK/ or do { print "IMAP greets with: $said\n"; exit 1 };
+print $imap "a LOGOUT\r\n"; print "LMTP and IMAP answer\n";
+""" % {"lmtp": LMTP_SOCKET}
+"""Asks LMTP and IMAP for their greeting; DMS's own check does not look at Dovecot."""
+
+HEALTH_CHECK: Final = ("CMD", "perl", "-e", HEALTH_SCRIPT)

@@ -1,0 +1,275 @@
+"""The one place that speaks to a Docker engine: connect, run, put files, throw away.
+
+Everything goes through the Docker API, so a remote host needs no path and no
+port of its own to be reachable.  Secrets travel as file contents or standard
+input, never as arguments or environment.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import socket
+import struct
+import tarfile
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import docker
+import docker.errors
+import docker.types
+import requests.exceptions
+
+from mailcrypt_component.errors import UnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from docker import DockerClient
+    from docker.models.containers import Container
+
+THROWAWAY_LABEL: Final = "mailcrypt.throwaway"
+"""On every throw-away container; its value is the Unix time it may live until."""
+
+_API_SECONDS: Final = 60
+_NOT_ANSWERING = (docker.errors.DockerException, requests.exceptions.RequestException, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a command in a container left behind."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file to be put into a container, with its mode and numeric owner."""
+
+    path: str
+    content: bytes
+    mode: int = 0o600
+    uid: int = 0
+    gid: int = 0
+
+    def __repr__(self) -> str:
+        return f"File({self.path!r}, {len(self.content)} bytes, {self.mode:#o})"
+
+
+def connect(docker_host: str | None = None) -> DockerClient:
+    """Return a client of an engine that answers.
+
+    Args:
+        docker_host: ``unix://``, ``tcp://`` or ``ssh://``; None for the
+            environment's ``DOCKER_HOST``, else the default socket.
+
+    Raises:
+        UnreachableError: No engine answers there.
+    """
+    host = docker_host or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    try:
+        client = _client(host, from_environment=docker_host is None)
+        client.ping()
+    except _NOT_ANSWERING as error:
+        raise UnreachableError(
+            f"no Docker engine answers ({type(error).__name__})",
+            where=f"dockerHost {host}",
+            expected="a running Docker engine",
+            hint="start it, or set mailcrypt:dockerHost (or DOCKER_HOST)",
+        ) from None
+    return client
+
+
+def _client(host: str, *, from_environment: bool) -> DockerClient:
+    if host.startswith("ssh://"):
+        return docker.DockerClient(base_url=host, use_ssh_client=True, timeout=_API_SECONDS)
+    if from_environment:
+        return docker.from_env(timeout=_API_SECONDS)
+    return docker.DockerClient(base_url=host, timeout=_API_SECONDS)
+
+
+def execute(
+    container: Container,
+    argv: Sequence[str],
+    *,
+    stdin: bytes = b"",
+    user: str = "",
+    timeout: float,
+) -> Result:
+    """Run a command in a container, bounded in time.
+
+    Args:
+        container: A running container.
+        argv: The command; it is visible to others, so it holds no secret.
+        stdin: What the command reads; the place for secrets.
+        user: As whom; empty for the container's user.
+        timeout: Seconds after which waiting stops.
+
+    Raises:
+        UnreachableError: The container is gone, or the time is up.
+    """
+    api = container.client.api
+    try:
+        made = api.exec_create(container.id, list(argv), stdin=bool(stdin), user=user)
+        stream = api.exec_start(made["Id"], socket=True)
+        with _closing_at(stream, timeout) as expired:
+            _send(stream, stdin)
+            out, err = _read_frames(stream)
+        if expired.is_set():
+            raise UnreachableError(
+                f"{argv[0]} did not end within {timeout:.0f} s",
+                where=f"container {container.name}",
+                hint="look at the load of the host, or raise the deadline",
+            )
+        code = api.exec_inspect(made["Id"])["ExitCode"]
+    except _NOT_ANSWERING as error:
+        raise UnreachableError(
+            f"cannot run {argv[0]}: {_explained(error)}", where=f"container {container.name}"
+        ) from None
+    return Result(-1 if code is None else code, out, err)
+
+
+def _explained(error: BaseException) -> str:
+    return str(getattr(error, "explanation", None) or error)
+
+
+@contextmanager
+def _closing_at(stream: Any, timeout: float) -> Iterator[threading.Event]:
+    """Shut the stream down when the time is up; reading it then ends."""
+    expired = threading.Event()
+
+    def expire() -> None:
+        expired.set()
+        _raw(stream).shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(max(timeout, 0.1), expire)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield expired
+    finally:
+        timer.cancel()
+        stream.close()
+
+
+def _raw(stream: Any) -> Any:
+    return getattr(stream, "_sock", stream)
+
+
+def _send(stream: Any, stdin: bytes) -> None:
+    if stdin:
+        raw = _raw(stream)
+        raw.sendall(stdin)
+        raw.shutdown(socket.SHUT_WR)
+
+
+def _read_frames(stream: Any) -> tuple[bytes, bytes]:
+    """Read Docker's framing: stream number, three zeros, a length, then that many bytes."""
+    parts: dict[int, list[bytes]] = {1: [], 2: []}
+    while len(head := _read_exactly(stream, 8)) == 8:  # noqa: PLR2004  (the frame's header)
+        number, size = struct.unpack(">BxxxL", head)
+        parts[number].append(_read_exactly(stream, size))
+    return b"".join(parts[1]), b"".join(parts[2])
+
+
+def _read_exactly(stream: Any, size: int) -> bytes:
+    raw, chunks, missing = _raw(stream), [], size
+    while missing:
+        try:
+            chunk = raw.recv(missing)
+        except OSError:
+            break
+        if not chunk:
+            break
+        chunks.append(chunk)
+        missing -= len(chunk)
+    return b"".join(chunks)
+
+
+def put_files(container: Container, files: Iterable[File]) -> None:
+    """Put files into a container, parents included, with their mode and owner.
+
+    Raises:
+        UnreachableError: The engine refused.
+    """
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for file in files:
+            entry = tarfile.TarInfo(file.path.lstrip("/"))
+            entry.size, entry.mode = len(file.content), file.mode
+            entry.uid, entry.gid, entry.mtime = file.uid, file.gid, int(time.time())
+            archive.addfile(entry, io.BytesIO(file.content))
+    try:
+        container.put_archive("/", buffer.getvalue())
+    except _NOT_ANSWERING as error:
+        raise UnreachableError(
+            f"cannot put files: {_explained(error)}", where=f"container {container.name}"
+        ) from None
+
+
+@contextmanager
+def throwaway(
+    client: DockerClient,
+    image: str,
+    *,
+    mounts: Sequence[docker.types.Mount] = (),
+    files: Sequence[File] = (),
+    purpose: str,
+    lifetime: int = 600,
+) -> Iterator[Container]:
+    """Run a container of the image that only waits, without network, and remove it.
+
+    It ends by itself after ``lifetime`` seconds, and the next one sweeps what a
+    killed program left.
+
+    Raises:
+        UnreachableError: The image is not there, or the engine refused.
+    """
+    _sweep(client)
+    try:
+        container = client.containers.create(
+            image,
+            entrypoint=["sleep", str(lifetime)],
+            command=[],
+            name=f"mailcrypt-{purpose}-{secrets.token_hex(4)}",
+            network_mode="none",
+            mounts=list(mounts),
+            labels={THROWAWAY_LABEL: str(int(time.time()) + lifetime)},
+            healthcheck={"test": ["NONE"]},
+            init=True,
+        )
+    except docker.errors.ImageNotFound:
+        raise UnreachableError(
+            f"the image {image} is not there",
+            where="image",
+            expected="an image that the Docker host has or can pull",
+            hint=f"docker pull {image}",
+        ) from None
+    except _NOT_ANSWERING as error:
+        raise UnreachableError(_explained(error), where=f"image {image}") from None
+    try:
+        put_files(container, files)
+        container.start()
+        yield container
+    finally:
+        _remove(container)
+
+
+def _remove(container: Container) -> None:
+    try:
+        container.remove(force=True, v=True)
+    except docker.errors.NotFound:
+        return
+
+
+def _sweep(client: DockerClient) -> None:
+    for container in client.containers.list(all=True, filters={"label": THROWAWAY_LABEL}):
+        until = container.labels.get(THROWAWAY_LABEL, "")
+        if until.isdecimal() and int(until) < time.time():
+            _remove(container)

@@ -1,0 +1,254 @@
+"""Try a new configuration in a throw-away container before anything is touched.
+
+Asks the very image: does its Dovecot speak the dialect, does it load the
+compiled configuration, does every protocol load ``mail_crypt``?  Asks the mail
+volume: can the declared ring open every mail in it?  Asks the Docker host: are
+the ports free?  This module does not look at a running server: that is the
+proof's part.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import docker.errors
+from cryptography.hazmat.primitives.asymmetric import ec, x25519
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from mailcrypt_component import dms
+from mailcrypt_component.dialects import Dialect, of_version
+from mailcrypt_component.docker_host import File, connect, execute, throwaway
+from mailcrypt_component.errors import PreflightError, UnreachableError
+from mailcrypt_component.keyring import PUBLIC_KEY_PATH, Curve, private_path
+from mailcrypt_component.mounts import as_mount
+from mailcrypt_component.store.volume import census
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from docker import DockerClient
+    from docker.models.containers import Container
+
+    from mailcrypt_component.settings import MountSettings, PortSettings
+
+SERVER_LABEL: Final = "mailcrypt.server"
+"""On every server's container; its value is the server's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a new server would be made of: public facts only, no key.
+
+    ``curves`` holds each key's curve by its name, newest first; ``key_ids`` the
+    ids that the declared ring can open.  ``mail`` and ``config`` are a volume's
+    name or a host path.
+    """
+
+    docker_host: str | None
+    image: str
+    server: str
+    dialect: Dialect
+    configuration: str
+    curves: Mapping[str, Curve]
+    key_ids: tuple[str, ...]
+    mail: str
+    config: str
+    mounts: tuple[MountSettings, ...]
+    ports: tuple[PortSettings, ...]
+    deadline: float
+
+
+def ask_dialect(docker_host: str | None, image: str) -> Dialect:
+    """Run ``dovecot --version`` in the image and return the dialect it speaks.
+
+    Raises:
+        UnreachableError: The engine or the image is not there.
+        SettingsError: The Dovecot in it is neither 2.3 nor 2.4.
+    """
+    with throwaway(connect(docker_host), image, purpose="dialect") as container:
+        return of_version(_output(container, "dovecot --version", 20.0))
+
+
+def run_preflight(plan: Plan) -> str:
+    """Try the plan; return what was seen in one line.
+
+    Raises:
+        PreflightError: The plan would not work; nothing was touched.
+        UnreachableError: The engine or the image did not answer.
+    """
+    client = connect(plan.docker_host)
+    version = _try_configuration(client, plan)
+    sealed = _check_ring(client, plan)
+    _check_ports(client, plan)
+    return f"Dovecot {version} loads mail_crypt in {', '.join(dms.PROTOCOLS)}; {sealed}"
+
+
+def _try_configuration(client: DockerClient, plan: Plan) -> str:
+    mounts = [as_mount(plan.config, dms.CONFIG_DIR, read_only=True)]
+    mounts += [as_mount(mount.source, mount.target, read_only=True) for mount in plan.mounts]
+    with throwaway(
+        client, plan.image, mounts=mounts, files=_files(plan), purpose="preflight"
+    ) as container:
+        version = _output(container, "dovecot --version", plan.deadline).split()[0]
+        _check_dialect(version, plan)
+        _check_loads(container, plan)
+        _check_protocols(container, plan)
+    return version
+
+
+def _files(plan: Plan) -> list[File]:
+    """The configuration with throw-away keys of the same curves; the real ones stay home."""
+    keys = {name: _throwaway_key(curve) for name, curve in plan.curves.items()}
+    current = next(iter(keys.values()))
+    public = current.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return [
+        File(dms.CUSTOM_CONF, plan.configuration.encode(), mode=0o644),
+        File(PUBLIC_KEY_PATH, public, mode=0o644),
+        *(
+            File(
+                private_path(name),
+                key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+                mode=0o600,
+            )
+            for name, key in keys.items()
+        ),
+    ]
+
+
+def _throwaway_key(curve: Curve) -> ec.EllipticCurvePrivateKey | x25519.X25519PrivateKey:
+    if curve is Curve.X25519:
+        return x25519.X25519PrivateKey.generate()
+    kinds = {Curve.P256: ec.SECP256R1, Curve.P384: ec.SECP384R1, Curve.P521: ec.SECP521R1}
+    return ec.generate_private_key(kinds[curve]())
+
+
+def _output(container: Container, script: str, timeout: float) -> str:
+    result = execute(container, ["sh", "-c", script], timeout=timeout)
+    if result.exit_code:
+        raise UnreachableError(
+            result.stderr.decode(errors="replace").strip() or f"exit code {result.exit_code}",
+            where=f"image, command {script.split()[0]}",
+            expected="a docker-mailserver image, with Dovecot in it",
+            hint="check mailcrypt:image",
+        )
+    return result.stdout.decode(errors="replace")
+
+
+def _check_dialect(version: str, plan: Plan) -> None:
+    found = of_version(version)
+    if found is not plan.dialect:
+        raise PreflightError(
+            f"the image carries Dovecot {version}, the configuration is for {plan.dialect.value}",
+            where="dialect",
+            expected=f"dialect {found.value} for this image",
+            hint="remove the setting dialect, or state the right one",
+        )
+
+
+_LOAD: Final = (
+    f"if [ -f {dms.CONFIG_DIR}/dovecot.cf ]; then "
+    f"cp {dms.CONFIG_DIR}/dovecot.cf {dms.LOCAL_CONF}; fi; doveconf -n >/dev/null"
+)
+
+
+def _check_loads(container: Container, plan: Plan) -> None:
+    result = execute(container, ["sh", "-c", _LOAD], timeout=plan.deadline)
+    if result.exit_code:
+        raise PreflightError(
+            result.stderr.decode(errors="replace").strip() or "doveconf -n failed",
+            where="Dovecot in a throw-away container of the image",
+            expected="a configuration that doveconf -n accepts",
+            hint="look at dovecot.cf in the configuration folder and at the mounts",
+        )
+
+
+def _check_protocols(container: Container, plan: Plan) -> None:
+    """Ask for each protocol's own plugin list: the global one hides what LMTP loads."""
+    script = "; ".join(
+        f"echo {name}: $(doveconf -f protocol={name} mail_plugins 2>&1)" for name in dms.PROTOCOLS
+    )
+    lines = _output(container, script, plan.deadline).splitlines()
+    missing = [line.partition(":")[0] for line in lines if not _names_mail_crypt(line)]
+    if missing or len(lines) != len(dms.PROTOCOLS):
+        raise PreflightError(
+            f"mail_crypt is not loaded by {', '.join(missing)}",
+            where="mail_plugins, seen by doveconf -f protocol=…",
+            expected=f"mail_crypt in each of {', '.join(dms.PROTOCOLS)}",
+            hint="take mail_plugins out of dovecot.cf and of files you mount into conf.d",
+        )
+
+
+def _names_mail_crypt(line: str) -> bool:
+    if "{" in line:
+        return re.search(r"\bmail_crypt = yes\b", line) is not None
+    return re.search(r"\bmail_crypt\b", line) is not None
+
+
+def _check_ring(client: DockerClient, plan: Plan) -> str:
+    found = census(client, plan.image, plan.mail, deadline=plan.deadline)
+    unknown = {key: users for key, users in found.sealed.items() if key not in plan.key_ids}
+    if unknown:
+        raise PreflightError(
+            "; ".join(_count(key, users) for key, users in unknown.items()),
+            where=f"mail volume {plan.mail}",
+            expected=f"mail sealed to the declared ring: {', '.join(plan.key_ids)}",
+            hint="declare the missing key again (keys: [new, old]), "
+            "or restore it from your escrow; without it that mail is unreadable",
+        )
+    sealed = sum(sum(users.values()) for users in found.sealed.values())
+    clear = sum(found.clear.values())
+    return f"{sealed} stored mails are sealed to the ring, {clear} lie in clear"
+
+
+def _count(key: str, users: Mapping[str, int]) -> str:
+    per_user = ", ".join(f"{user} {number}" for user, number in sorted(users.items())[:_SHOWN])
+    more = f", and {len(users) - _SHOWN} more users" if len(users) > _SHOWN else ""
+    return f"{sum(users.values())} mails are sealed to key {key} ({per_user}{more})"
+
+
+_SHOWN: Final = 10
+
+
+def _check_ports(client: DockerClient, plan: Plan) -> None:
+    """Bind each new port in a throw-away container; those of our own server are fine."""
+    ours = _ports_of(client, plan.server)
+    wanted = [port for port in plan.ports if (port.address, port.external) not in ours]
+    if not wanted:
+        return
+    bindings = Counter((port.address, port.external) for port in wanted)
+    ports = {f"{number}/tcp": (address, number) for address, number in bindings}
+    try:
+        container = client.containers.create(
+            plan.image, entrypoint=["true"], command=[], ports=ports,
+            labels={"mailcrypt.throwaway": "ports"}, healthcheck={"test": ["NONE"]},
+        )
+        try:
+            container.start()
+        finally:
+            container.remove(force=True, v=True)
+    except docker.errors.APIError as error:
+        shown = ", ".join(f"{port.address}:{port.external}" for port in wanted)
+        raise PreflightError(
+            str(error.explanation or error),
+            where=f"ports {shown}",
+            expected="ports that nothing else on the Docker host listens on",
+            hint="stop what holds the port (ss -ltnp), or choose another one in ports",
+        ) from None
+
+
+def _ports_of(client: DockerClient, server: str) -> set[tuple[str, int]]:
+    """Return the address and port pairs that our own running server holds."""
+    held: set[tuple[str, int]] = set()
+    for container in client.containers.list(filters={"label": f"{SERVER_LABEL}={server}"}):
+        bindings: Sequence[Mapping[str, str]]
+        for bindings in filter(None, container.ports.values()):
+            held |= {(binding["HostIp"], int(binding["HostPort"])) for binding in bindings}
+    return held

@@ -1,0 +1,85 @@
+"""Write the declared accounts into a server's configuration folder.
+
+Works through the Docker API alone, in a throw-away container that has the
+folder mounted, so a remote host needs no path of the operator's machine.  A
+running docker-mailserver notices the change by itself within seconds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailcrypt_component import dms
+from mailcrypt_component.accounts import RECORD_FILE, Account, Merged, merge
+from mailcrypt_component.docker_host import File, connect, execute, put_files, throwaway
+from mailcrypt_component.errors import UnreachableError
+from mailcrypt_component.mounts import as_mount
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from docker.models.containers import Container
+
+_SECONDS = 30.0
+
+
+def write_accounts(
+    docker_host: str | None,
+    image: str,
+    config: str,
+    declared: Sequence[Account],
+    probe: Account,
+) -> None:
+    """Merge the accounts into the configuration folder, each file atomically.
+
+    Args:
+        docker_host: Where the Docker engine is; None for the environment's.
+        image: An image with a shell; it is run without network.
+        config: The configuration folder: a volume's name or a host path.
+        declared: The declared accounts.
+        probe: The account of the proof.
+
+    Raises:
+        UnreachableError: The engine, the image or the folder did not answer.
+    """
+    client = connect(docker_host)
+    mount = as_mount(config, dms.CONFIG_DIR, read_only=False)
+    with throwaway(client, image, mounts=[mount], purpose="accounts") as container:
+        old = [_read(container, name) for name in _NAMES]
+        merged = merge(old[0], old[1], old[2], declared, probe)
+        _write(container, merged)
+
+
+_NAMES = (dms.ACCOUNTS_FILE, dms.RECEIVE_ACCESS_FILE, RECORD_FILE)
+
+
+def _read(container: Container, name: str) -> str:
+    script = 'if [ -e "$0" ]; then cat -- "$0"; fi'
+    result = execute(container, ["sh", "-c", script, _path(name)], timeout=_SECONDS)
+    _check(result.exit_code, result.stderr, name)
+    return result.stdout.decode()
+
+
+def _write(container: Container, merged: Merged) -> None:
+    texts = (merged.accounts, merged.receive_access, merged.record)
+    files = [
+        File(f"{_path(name)}.new", text.encode(), mode=0o600)
+        for name, text in zip(_NAMES, texts, strict=True)
+    ]
+    put_files(container, files)
+    moves = " && ".join(f"mv -f {_path(name)}.new {_path(name)}" for name in _NAMES)
+    result = execute(container, ["sh", "-c", moves], timeout=_SECONDS)
+    _check(result.exit_code, result.stderr, dms.CONFIG_DIR)
+
+
+def _path(name: str) -> str:
+    return f"{dms.CONFIG_DIR}/{name}"
+
+
+def _check(exit_code: int, stderr: bytes, where: str) -> None:
+    if exit_code:
+        raise UnreachableError(
+            stderr.decode(errors="replace").strip() or f"exit code {exit_code}",
+            where=where,
+            expected="a configuration folder that can be read and written",
+        )
