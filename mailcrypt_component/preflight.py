@@ -9,7 +9,6 @@ proof's part.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -26,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 from mailcrypt_component import dms
 from mailcrypt_component.dialects import Dialect, of_version
 from mailcrypt_component.docker_host import File, connect, execute, throwaway
+from mailcrypt_component.doveconf import check_dovecot
 from mailcrypt_component.errors import PreflightError, UnreachableError
 from mailcrypt_component.keyring import PUBLIC_KEY_PATH, Curve, private_path
 from mailcrypt_component.mounts import as_mount
@@ -97,11 +97,8 @@ def _try_configuration(client: DockerClient, plan: Plan) -> str:
     with throwaway(
         client, plan.image, mounts=mounts, files=_files(plan), purpose="preflight"
     ) as container:
-        version = _output(container, "dovecot --version", plan.deadline).split()[0]
-        _check_dialect(version, plan)
-        _check_loads(container, plan)
-        _check_protocols(container, plan)
-    return version
+        execute(container, ["sh", "-c", _LOCAL_CONF], timeout=plan.deadline)
+        return check_dovecot(container, plan.dialect, PreflightError, timeout=plan.deadline)
 
 
 def _files(plan: Plan) -> list[File]:
@@ -142,54 +139,11 @@ def _output(container: Container, script: str, timeout: float) -> str:
     return result.stdout.decode(errors="replace")
 
 
-def _check_dialect(version: str, plan: Plan) -> None:
-    found = of_version(version)
-    if found is not plan.dialect:
-        raise PreflightError(
-            f"the image carries Dovecot {version}, the configuration is for {plan.dialect.value}",
-            where="dialect",
-            expected=f"dialect {found.value} for this image",
-            hint="remove the setting dialect, or state the right one",
-        )
-
-
-_LOAD: Final = (
+_LOCAL_CONF: Final = (
     f"if [ -f {dms.CONFIG_DIR}/dovecot.cf ]; then "
-    f"cp {dms.CONFIG_DIR}/dovecot.cf {dms.LOCAL_CONF}; fi; doveconf -n >/dev/null"
+    f"cp {dms.CONFIG_DIR}/dovecot.cf {dms.LOCAL_CONF}; fi"
 )
-
-
-def _check_loads(container: Container, plan: Plan) -> None:
-    result = execute(container, ["sh", "-c", _LOAD], timeout=plan.deadline)
-    if result.exit_code:
-        raise PreflightError(
-            result.stderr.decode(errors="replace").strip() or "doveconf -n failed",
-            where="Dovecot in a throw-away container of the image",
-            expected="a configuration that doveconf -n accepts",
-            hint="look at dovecot.cf in the configuration folder and at the mounts",
-        )
-
-
-def _check_protocols(container: Container, plan: Plan) -> None:
-    """Ask for each protocol's own plugin list: the global one hides what LMTP loads."""
-    script = "; ".join(
-        f"echo {name}: $(doveconf -f protocol={name} mail_plugins 2>&1)" for name in dms.PROTOCOLS
-    )
-    lines = _output(container, script, plan.deadline).splitlines()
-    missing = [line.partition(":")[0] for line in lines if not _names_mail_crypt(line)]
-    if missing or len(lines) != len(dms.PROTOCOLS):
-        raise PreflightError(
-            f"mail_crypt is not loaded by {', '.join(missing)}",
-            where="mail_plugins, seen by doveconf -f protocol=…",
-            expected=f"mail_crypt in each of {', '.join(dms.PROTOCOLS)}",
-            hint="take mail_plugins out of dovecot.cf and of files you mount into conf.d",
-        )
-
-
-def _names_mail_crypt(line: str) -> bool:
-    if "{" in line:
-        return re.search(r"\bmail_crypt = yes\b", line) is not None
-    return re.search(r"\bmail_crypt\b", line) is not None
+"""What docker-mailserver does with ``dovecot.cf`` when it starts."""
 
 
 def _check_ring(client: DockerClient, plan: Plan) -> str:

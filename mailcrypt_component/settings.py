@@ -41,7 +41,7 @@ class KeySettings:
 
 @dataclass(frozen=True, slots=True)
 class AccountSettings:
-    """A declared mail account; exactly one of password and hash is there."""
+    """A declared mail account; without password and hash, a password is made."""
 
     address: str
     password: Any = field(default=None, repr=False)
@@ -284,9 +284,8 @@ class _Reader:
     def _account(self, where: str, raw: Mapping[str, Any]) -> AccountSettings:
         address = self._address(f"{where}.address", raw.get("address"))
         password, ready = raw.get("password"), raw.get("password_hash")
-        if (password is None) == (ready is None):
-            found = "neither password nor passwordHash" if password is None else "both"
-            self._fault(where, found, "exactly one of password and passwordHash")
+        if password is not None and ready is not None:
+            self._fault(where, "both password and passwordHash", "one of them, or neither")
         self._check_password(f"{where}.password", password)
         if isinstance(ready, str) and not _HASH.fullmatch(ready):
             self._fault(

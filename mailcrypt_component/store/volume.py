@@ -8,9 +8,10 @@ host too.
 
 from __future__ import annotations
 
+import io
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import docker.errors
 
@@ -21,7 +22,10 @@ from mailcrypt_component.errors import FormatError, UnreachableError
 from mailcrypt_component.mounts import as_mount
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from docker import DockerClient
+    from docker.models.containers import Container
 
 _READ: Final = 512
 """A header for P-521 has 325 bytes; longer ones are read up to the limit."""
@@ -51,21 +55,20 @@ class Census:
                 self.sealed[recipient.key_id][user] += 1
 
 
-# Prints one record a mail: user length, user, prefix length, prefix; lengths of 4 bytes.
+# Prints one record a mail: path length, path, prefix length, prefix; lengths of 4 bytes.
 _SCRIPT: Final = r"""
 use strict; use File::Find; binmode STDOUT; my $root = shift; my ($read, $limit) = @ARGV;
 find({ no_chdir => 1, wanted => sub {
   my $path = $File::Find::name;
   return unless $path =~ m{/(?:cur|new)/[^/]+\z}s;
   return unless lstat($path) && -f _;
-  my ($user) = substr($path, length($root) + 1) =~ m{\A([^/]*/[^/]*)}s;
   open(my $file, "<:raw", $path) or return;
   my $prefix = ""; sysread($file, $prefix, $read);
   if (length($prefix) >= 18 && substr($prefix, 0, 9) eq "CRYPTED\x03\x07") {
     my $length = unpack("N", substr($prefix, 14, 4));
     sysread($file, $prefix, $length - $read, $read) if $length > $read && $length <= $limit;
   } else { $prefix = substr($prefix, 0, 18); }
-  print pack("N/a* N/a*", $user, $prefix);
+  print pack("N/a* N/a*", $path, $prefix);
 } }, $root);
 """
 
@@ -90,14 +93,32 @@ def census(client: DockerClient, image: str, mail: str, *, deadline: float) -> C
         return found
     mount = as_mount(mail, dms.MAIL_DIR, read_only=True)
     with throwaway(client, image, mounts=[mount], purpose="census") as container:
-        argv = ["perl", "-e", _SCRIPT, dms.MAIL_DIR, str(_READ), str(HEADER_LIMIT)]
-        result = execute(container, argv, timeout=deadline)
+        for path, prefix in read_mails(container, dms.MAIL_DIR, timeout=deadline):
+            found.add(_user(path), prefix)
+    return found
+
+
+def read_mails(container: Container, root: str, *, timeout: float) -> Iterator[tuple[bytes, bytes]]:
+    """Yield each mail's path and first bytes, from below a folder of a container.
+
+    Raises:
+        UnreachableError: The folder could not be read in time.
+    """
+    argv = ["perl", "-e", _SCRIPT, root, str(_READ), str(HEADER_LIMIT)]
+    result = execute(container, argv, timeout=timeout)
     if result.exit_code:
         raise UnreachableError(
-            result.stderr.decode(errors="replace").strip(), where=f"mail volume {mail}"
+            result.stderr.decode(errors="replace").strip(), where=f"{container.name}:{root}"
         )
-    _read_records(memoryview(result.stdout), found)
-    return found
+    stream = io.BytesIO(result.stdout)
+    while size := stream.read(4):
+        path = stream.read(int.from_bytes(size))
+        yield path, stream.read(int.from_bytes(stream.read(4)))
+
+
+def _user(path: bytes) -> str:
+    parts = path.decode(errors="backslashreplace").removeprefix(dms.MAIL_DIR + "/").split("/")
+    return "/".join(parts[:2])
 
 
 def _exists(client: DockerClient, mail: str) -> bool:
@@ -108,14 +129,3 @@ def _exists(client: DockerClient, mail: str) -> bool:
     except docker.errors.NotFound:
         return False
     return True
-
-
-def _read_records(stream: Any, found: Census) -> None:
-    position = 0
-    while position < len(stream):
-        fields = []
-        for _ in range(2):
-            size = int.from_bytes(stream[position : position + 4])
-            fields.append(bytes(stream[position + 4 : position + 4 + size]))
-            position += 4 + size
-        found.add(fields[0].decode(errors="replace"), fields[1])

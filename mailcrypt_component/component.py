@@ -1,0 +1,530 @@
+"""The component: keys, configuration, volumes, gates and server as one graph."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import pulumi
+import pulumi_docker as docker
+import pulumi_tls as tls
+
+from mailcrypt_component import dms
+from mailcrypt_component.accounts import Account
+from mailcrypt_component.dialects import Dialect, digest, render
+from mailcrypt_component.errors import MailCryptError
+from mailcrypt_component.gates import behind, gate, generate_once
+from mailcrypt_component.keyring import PUBLIC_KEY_PATH, RingKey, model_of, private_path, read_key
+from mailcrypt_component.preflight import SERVER_LABEL, Plan, ask_dialect, run_preflight
+from mailcrypt_component.probe import Target, verify
+from mailcrypt_component.provision import write_accounts
+from mailcrypt_component.settings import (
+    BIND_TARGETS,
+    STORES,
+    AccountSettings,
+    KeySettings,
+    Settings,
+    TlsMode,
+    read_settings,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mailcrypt_component.args import MailCryptServerArgs
+
+_YEAR_HOURS: Final = 24 * 365
+
+
+class KeyRing(pulumi.ComponentResource):
+    """The ring of keys, newest first; the first seals, the others only read."""
+
+    keys: pulumi.Output[list[RingKey]]
+    """The keys with their private parts; secret."""
+    key_ids: pulumi.Output[list[str]]
+    """Every key's id, newest first."""
+    public_key: pulumi.Output[str]
+    """The current public key as PEM."""
+
+    def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions) -> None:
+        names = [key.name for key in settings.keys]
+        super().__init__("mailcrypt:index:KeyRing", name, {"names": names}, opts)
+        self._protect = settings.protect
+        pems = {key.name: self._pem(name, key) for key in settings.keys}
+        self.keys = pulumi.Output.secret(pems).apply(
+            lambda found: [read_key(key, pem, settings.dialect) for key, pem in found.items()]
+        )
+        self.key_ids = _public(self.keys.apply(lambda keys: [key.key_id for key in keys]))
+        self.public_key = _public(self.keys.apply(lambda keys: keys[0].public_pem))
+        self.register_outputs({"keyIds": self.key_ids, "publicKey": self.public_key})
+
+    def _pem(self, name: str, key: KeySettings) -> pulumi.Output[str]:
+        if key.pem is not None:
+            return pulumi.Output.secret(key.pem)
+        made = tls.PrivateKey(
+            f"{name}-{key.name}",
+            algorithm="ECDSA",
+            ecdsa_curve=key.curve.value,
+            opts=pulumi.ResourceOptions(parent=self, protect=self._protect),
+        )
+        return pulumi.Output.secret(made.private_key_pem_pkcs8)
+
+
+class DovecotConfig(pulumi.ComponentResource):
+    """The compiled ``10-custom.conf``, with its dialect and digest."""
+
+    text: pulumi.Output[str]
+    """The configuration; it holds paths, never a key."""
+    dialect: pulumi.Output[str]
+    """The Dovecot dialect it is written in, 2.3 or 2.4."""
+    digest: pulumi.Output[str]
+    """Its SHA-256, 64 hex digits."""
+    asset: pulumi.Output[pulumi.StringAsset]
+    """The text as an asset, for whoever wants to place it elsewhere."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        image_id: pulumi.Output[str],
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        super().__init__("mailcrypt:index:DovecotConfig", name, {}, opts)
+        model = model_of([key.name for key in settings.keys])
+        found = (
+            pulumi.Output.from_input(settings.dialect)
+            if settings.dialect
+            else image_id.apply(lambda image: ask_dialect(settings.docker_host, image))
+        )
+        self.dialect = found.apply(lambda dialect: Dialect(dialect).value)
+        self.text = found.apply(lambda dialect: render(model, Dialect(dialect)))
+        self.digest = self.text.apply(digest)
+        self.asset = self.text.apply(pulumi.StringAsset)
+        self.register_outputs(
+            {"dialect": self.dialect, "text": self.text, "digest": self.digest}
+        )
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where each store lies: a volume's name or a host path, by the store's name."""
+
+    sources: Mapping[str, pulumi.Output[str]]
+    volumes: list[pulumi.Resource] = field(default_factory=list)
+
+
+class MailCryptServer(pulumi.ComponentResource):
+    """A docker-mailserver whose stored mail is encrypted, and proven to be.
+
+    Every output resolves only after the proof has held, so nothing can be built
+    on a server that is not proven.
+    """
+
+    endpoints: pulumi.Output[dict[str, str]]
+    """address:port on the Docker host, by service or container port."""
+    container_id: pulumi.Output[str]
+    container_name: pulumi.Output[str]
+    network: pulumi.Output[str]
+    """The name of the server's network."""
+    volumes: pulumi.Output[dict[str, str]]
+    """Where mail, state, logs and config lie: volume names or host paths."""
+    public_key: pulumi.Output[str]
+    """The current public key as PEM."""
+    key_id: pulumi.Output[str]
+    """The current key's id: the digest in the header of each new mail."""
+    key_ids: pulumi.Output[list[str]]
+    """Every key's id, newest first."""
+    image_id: pulumi.Output[str]
+    dialect: pulumi.Output[str]
+    config_digest: pulumi.Output[str]
+    account_passwords: pulumi.Output[dict[str, str]]
+    """The passwords that were made, by address; secret."""
+    verify_target: pulumi.Output[str]
+    """What ``mailcrypt verify`` needs, as JSON; secret."""
+
+    def __init__(
+        self,
+        name: str,
+        args: MailCryptServerArgs,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        settings = _settings(args)
+        props = {"image": settings.image, "hostname": settings.hostname}
+        super().__init__("mailcrypt:index:MailCryptServer", name, props, opts)
+        self._name = name
+        self._full_name = f"{name}-{pulumi.get_stack()}"
+        self._settings = settings
+        self._provider = self._make_provider()
+        self._made_passwords: dict[str, pulumi.Output[str]] = {}
+
+        image = self._image()
+        ring = KeyRing(f"{name}-ring", settings, self._child())
+        config = DovecotConfig(f"{name}-config", settings, image, self._child())
+        places = self._volumes()
+        network = self._network()
+        preflight = self._preflight(image, ring, config, places)
+        password, accounts = self._accounts(image, places, preflight)
+        certificate = self._certificate()
+        needs = [preflight, accounts]
+        server = self._server(image, ring, config, places, network, certificate, needs)
+        target = self._target(server, ring, config, password)
+        proof = self._proof(server, ring, config, target)
+        self._publish(proof, image, ring, config, places, network, server, target)
+
+    def _child(
+        self,
+        *,
+        depends_on: Sequence[pulumi.Resource] = (),
+        protect: bool = False,
+        keep: bool = False,
+    ) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(
+            parent=self,
+            depends_on=list(depends_on),
+            protect=protect or None,
+            retain_on_delete=keep or None,
+        )
+
+    def _docker(self, **options: Any) -> pulumi.ResourceOptions:
+        """Options of a Docker resource; it goes to dockerHost where that is set."""
+        chosen = pulumi.ResourceOptions(provider=self._provider) if self._provider else None
+        return pulumi.ResourceOptions.merge(self._child(**options), chosen)
+
+    def _make_provider(self) -> docker.Provider | None:
+        host = self._settings.docker_host
+        if host is None:
+            return None
+        return docker.Provider(f"{self._name}-docker", host=host, opts=self._child())
+
+    def _image(self) -> pulumi.Output[str]:
+        image = self._settings.image
+        if image.startswith("sha256:"):
+            return pulumi.Output.from_input(image)
+        pulled = docker.RemoteImage(
+            f"{self._name}-image", name=image, keep_locally=True, opts=self._docker()
+        )
+        return pulled.image_id
+
+    def _volumes(self) -> _Places:
+        settings = self._settings
+        sources: dict[str, pulumi.Output[str]] = {}
+        volumes: list[pulumi.Resource] = []
+        for store in STORES:
+            if store in settings.binds:
+                sources[store] = pulumi.Output.from_input(settings.binds[store])
+                continue
+            volume = docker.Volume(
+                f"{self._name}-{store}",
+                name=f"{self._full_name}-{store}",
+                opts=self._docker(protect=settings.protect, keep=settings.keep_mail),
+            )
+            sources[store] = volume.name
+            volumes.append(volume)
+        return _Places(sources, volumes)
+
+    def _network(self) -> pulumi.Output[str]:
+        if self._settings.network is not None:
+            return pulumi.Output.from_input(self._settings.network)
+        made = docker.Network(
+            f"{self._name}-network", name=self._full_name, opts=self._docker()
+        )
+        return made.name
+
+    def _preflight(
+        self,
+        image: pulumi.Output[str],
+        ring: KeyRing,
+        config: DovecotConfig,
+        places: _Places,
+    ) -> pulumi.Stash:
+        settings = self._settings
+        facts = {
+            "image": image,
+            "config": config.digest,
+            "keyIds": ring.key_ids,
+            "mail": places.sources["mail"],
+            "configFolder": places.sources["config"],
+            "mounts": [f"{mount.source}:{mount.target}" for mount in settings.mounts],
+            "ports": [f"{port.address}:{port.external}" for port in settings.ports],
+        }
+        needs = pulumi.Output.all(
+            image=image, text=config.text, dialect=config.dialect, key_ids=ring.key_ids,
+            curves=_public(ring.keys.apply(lambda keys: {key.name: key.curve for key in keys})),
+            mail=places.sources["mail"], config=places.sources["config"],
+        )
+        opts = self._child(depends_on=places.volumes)
+        return gate(f"{self._name}-preflight", facts, self._run_preflight, needs, opts)
+
+    def _run_preflight(self, found: Mapping[str, Any]) -> str:
+        settings = self._settings
+        return run_preflight(
+            Plan(
+                docker_host=settings.docker_host,
+                image=found["image"],
+                server=self._full_name,
+                dialect=Dialect(found["dialect"]),
+                configuration=found["text"],
+                curves=found["curves"],
+                key_ids=tuple(found["key_ids"]),
+                mail=found["mail"],
+                config=found["config"],
+                mounts=settings.mounts,
+                ports=settings.ports,
+                deadline=settings.deadline,
+            )
+        )
+
+    def _accounts(
+        self, image: pulumi.Output[str], places: _Places, preflight: pulumi.Stash
+    ) -> tuple[pulumi.Output[str], pulumi.Stash]:
+        """Write the declared accounts and the probe's before the server starts."""
+        settings = self._settings
+        password = generate_once(
+            f"{self._name}-probe-password", secrets.token_urlsafe(24), self._child()
+        )
+        facts_of = [self._account_facts(account) for account in settings.accounts]
+        declared = pulumi.Output.secret(facts_of)
+        config = places.sources["config"]
+        needs = pulumi.Output.all(
+            image=image, config=config, declared=declared, password=password
+        )
+        facts = {
+            "config": config,
+            "accounts": declared,
+            "probe": settings.probe_address,
+            "probePassword": password,
+        }
+        opts = self._child(depends_on=[preflight])
+        name = f"{self._name}-accounts"
+        return password, gate(name, facts, self._write_accounts, needs, opts)
+
+    def _account_facts(self, account: AccountSettings) -> dict[str, Any]:
+        if account.password_hash is not None:
+            return {"address": account.address, "password_hash": account.password_hash}
+        password = account.password
+        if password is None:
+            name = f"{self._name}-password-{account.address}"
+            password = generate_once(name, secrets.token_urlsafe(15), self._child())
+            self._made_passwords[account.address] = password
+        return {"address": account.address, "password": password}
+
+    def _write_accounts(self, found: Mapping[str, Any]) -> str:
+        declared = [Account(**facts) for facts in found["declared"]]
+        probe = Account(self._settings.probe_address, password=found["password"])
+        host = self._settings.docker_host
+        write_accounts(host, found["image"], found["config"], declared, probe)
+        return f"{len(declared)} declared accounts, and the probe's, are written"
+
+    def _certificate(self) -> tuple[pulumi.Output[str], pulumi.Output[str]] | None:
+        """Return certificate and private key, or None where DMS's own settings decide."""
+        chosen = self._settings.tls
+        if chosen.mode is TlsMode.DMS:
+            return None
+        if chosen.mode is TlsMode.PROVIDED:
+            certificate = pulumi.Output.from_input(chosen.certificate)
+            return certificate, pulumi.Output.secret(chosen.private_key)
+        return self._self_signed()
+
+    def _self_signed(self) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
+        key = tls.PrivateKey(
+            f"{self._name}-tls-key", algorithm="ECDSA", ecdsa_curve="P256", opts=self._child()
+        )
+        private = pulumi.Output.secret(key.private_key_pem_pkcs8)
+        certificate = tls.SelfSignedCert(
+            f"{self._name}-tls",
+            private_key_pem=private,
+            allowed_uses=["digital_signature", "server_auth"],
+            dns_names=[self._settings.hostname],
+            subject={"common_name": self._settings.hostname},
+            validity_period_hours=10 * _YEAR_HOURS,
+            opts=self._child(),
+        )
+        return certificate.cert_pem, private
+
+    def _server(
+        self,
+        image: pulumi.Output[str],
+        ring: KeyRing,
+        config: DovecotConfig,
+        places: _Places,
+        network: pulumi.Output[str],
+        certificate: tuple[pulumi.Output[str], pulumi.Output[str]] | None,
+        needs: Sequence[pulumi.Resource],
+    ) -> docker.Container:
+        settings = self._settings
+        return docker.Container(
+            f"{self._name}-server",
+            name=self._full_name,
+            image=image,
+            hostname=settings.hostname,
+            envs=self._environment(certificate),
+            labels=[{"label": SERVER_LABEL, "value": self._full_name}],
+            networks_advanced=[{"name": network, "aliases": [settings.hostname]}],
+            ports=[
+                {"internal": port.internal, "external": port.external, "ip": port.address}
+                for port in settings.ports
+            ],
+            volumes=self._mounts(places),
+            uploads=self._uploads(ring, config, certificate),
+            healthcheck={
+                "tests": list(dms.HEALTH_CHECK),
+                "interval": "30s",
+                "timeout": "10s",
+                "retries": 3,
+                "start_period": "60s",
+            },
+            restart="unless-stopped",
+            destroy_grace_seconds=settings.stop_grace,
+            stop_timeout=settings.stop_grace,
+            must_run=True,
+            opts=self._docker(depends_on=needs),
+        )
+
+    def _environment(self, certificate: object) -> list[str]:
+        own = {
+            "SSL_TYPE": "manual",
+            "SSL_CERT_PATH": f"{dms.TLS_DIR}/certificate.pem",
+            "SSL_KEY_PATH": f"{dms.TLS_DIR}/private.pem",
+        }
+        chosen = {**self._settings.environment, **(own if certificate else {})}
+        return [f"{name}={value}" for name, value in sorted(chosen.items())]
+
+    def _mounts(self, places: _Places) -> list[dict[str, Any]]:
+        binds = self._settings.binds
+        sources = {**places.sources, **binds}
+        mounts = [_volume(source, BIND_TARGETS[store]) for store, source in sources.items()]
+        for mount in self._settings.mounts:
+            mounts.append(_volume(mount.source, mount.target, read_only=mount.read_only))
+        return mounts
+
+    def _uploads(
+        self,
+        ring: KeyRing,
+        config: DovecotConfig,
+        certificate: tuple[pulumi.Output[str], pulumi.Output[str]] | None,
+    ) -> list[dict[str, Any]]:
+        uploads = [
+            _upload(dms.CUSTOM_CONF, config.text, "0644"),
+            _upload(PUBLIC_KEY_PATH, ring.public_key, "0644"),
+            *(
+                _upload(private_path(key.name), _private(ring, index), "0600")
+                for index, key in enumerate(self._settings.keys)
+            ),
+        ]
+        if certificate:
+            uploads.append(_upload(f"{dms.TLS_DIR}/certificate.pem", certificate[0], "0644"))
+            uploads.append(_upload(f"{dms.TLS_DIR}/private.pem", certificate[1], "0600"))
+        return uploads
+
+    def _target(
+        self,
+        server: docker.Container,
+        ring: KeyRing,
+        config: DovecotConfig,
+        password: pulumi.Output[str],
+    ) -> pulumi.Output[dict[str, Any]]:
+        settings = self._settings
+        found = pulumi.Output.all(
+            container=server.id, dialect=config.dialect, keyId=_current(ring), password=password
+        )
+        fixed = {
+            "dockerHost": settings.docker_host,
+            "account": settings.probe_address,
+            "deadline": settings.deadline,
+        }
+        return pulumi.Output.secret(found.apply(lambda facts: {**fixed, **facts}))
+
+    def _proof(
+        self,
+        server: docker.Container,
+        ring: KeyRing,
+        config: DovecotConfig,
+        target: pulumi.Output[dict[str, Any]],
+    ) -> pulumi.Stash:
+        facts = {"server": server.id, "config": config.digest, "keyIds": ring.key_ids}
+        opts = self._child(depends_on=[server])
+        return gate(f"{self._name}-proof", facts, _prove, target, opts)
+
+    def _publish(
+        self,
+        proof: pulumi.Stash,
+        image: pulumi.Output[str],
+        ring: KeyRing,
+        config: DovecotConfig,
+        places: _Places,
+        network: pulumi.Output[str],
+        server: docker.Container,
+        target: pulumi.Output[dict[str, Any]],
+    ) -> None:
+        self.endpoints = behind(proof, self._endpoints())
+        self.container_id = behind(proof, server.id)
+        self.container_name = behind(proof, server.name)
+        self.network = behind(proof, network)
+        self.volumes = behind(proof, dict(places.sources))
+        self.public_key = behind(proof, ring.public_key)
+        self.key_id = behind(proof, _current(ring))
+        self.key_ids = behind(proof, ring.key_ids)
+        self.image_id = behind(proof, image)
+        self.dialect = behind(proof, config.dialect)
+        self.config_digest = behind(proof, config.digest)
+        self.account_passwords = behind(proof, pulumi.Output.secret(self._made_passwords))
+        self.verify_target = behind(proof, target.apply(json.dumps))
+        self.register_outputs(
+            {"endpoints": self.endpoints, "containerName": self.container_name, "keyId": self.key_id}
+        )
+
+    def _endpoints(self) -> dict[str, str]:
+        names = {number: service for service, number in dms.PORTS.items()}
+        return {
+            names.get(port.internal, str(port.internal)): f"{port.address}:{port.external}"
+            for port in self._settings.ports
+        }
+
+
+def target_of(facts: Mapping[str, Any]) -> Target:
+    """Make the proof's target from the ``verifyTarget`` output's fields."""
+    return Target(
+        docker_host=facts["dockerHost"],
+        container=facts["container"],
+        dialect=Dialect(facts["dialect"]),
+        key_id=facts["keyId"],
+        account=facts["account"],
+        deadline=float(facts["deadline"]),
+        password=facts["password"],
+    )
+
+
+def _prove(facts: Mapping[str, Any]) -> str:
+    return verify(target_of(facts)).short
+
+
+def _settings(args: Mapping[str, Any]) -> Settings:
+    try:
+        return read_settings(args)
+    except MailCryptError as error:
+        raise pulumi.RunError(str(error)) from None
+
+
+def _public(value: pulumi.Output[Any]) -> pulumi.Output[Any]:
+    """Take the secret mark off what is derived from a key but tells nothing of it."""
+    return pulumi.Output.unsecret(value)
+
+
+def _current(ring: KeyRing) -> pulumi.Output[str]:
+    return ring.key_ids.apply(lambda ids: ids[0])
+
+
+def _private(ring: KeyRing, index: int) -> pulumi.Output[str]:
+    return ring.keys.apply(lambda keys: keys[index].private_pem)
+
+
+def _upload(path: str, content: pulumi.Input[str], permissions: str) -> dict[str, Any]:
+    return {"file": path, "content": content, "permissions": permissions}
+
+
+def _volume(source: pulumi.Input[str], target: str, *, read_only: bool = False) -> dict[str, Any]:
+    is_path = isinstance(source, str) and source.startswith("/")
+    kind = "host_path" if is_path else "volume_name"
+    return {kind: source, "container_path": target, "read_only": read_only}

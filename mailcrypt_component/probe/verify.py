@@ -1,0 +1,280 @@
+"""Prove a running server: two mails go in, must lie there sealed, and come back.
+
+In order: the container lives and LMTP and IMAP answer; Dovecot's own view of its
+configuration; one mail through Postfix and LMTP and one through IMAP; both files
+parsed by our own format code; the tokens nowhere in clear; both read back; the
+probe mails removed.  Raises where anything is not so: there is no boolean.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from typing import TYPE_CHECKING, Final
+
+import docker.errors
+import tenacity
+
+from mailcrypt_component import dms
+from mailcrypt_component.cryptfile import NotSealed, parse_header
+from mailcrypt_component.docker_host import connect, execute
+from mailcrypt_component.doveconf import check_dovecot
+from mailcrypt_component.errors import FormatError, ProofError, UnreachableError
+from mailcrypt_component.probe.evidence import Check, Evidence, Target
+from mailcrypt_component.probe.imap import done, logged_in
+from mailcrypt_component.store.volume import read_mails
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from imaplib import IMAP4
+
+    from docker.models.containers import Container
+
+_CIPHER: Final = "aes-256-gcm"
+_CLEAR_PLACES: Final = (dms.MAIL_DIR, dms.LOG_DIR, dms.STATE_DIR, "/tmp", "/var/tmp")  # noqa: S108
+_STEP_SECONDS: Final = 30.0
+
+
+def verify(target: Target, progress: Callable[[Check], None] = lambda _: None) -> Evidence:
+    """Prove that a server stores mail sealed to the current key, and readable.
+
+    Args:
+        target: The server, the key and the probe account.
+        progress: Called after each check.
+
+    Raises:
+        ProofError: The server is not what it should be; the message says how.
+        UnreachableError: It could not be found out.
+    """
+    return _Proof(target, progress).run()
+
+
+class _Proof:
+    """One run of the proof, with its clock and its tokens."""
+
+    def __init__(self, target: Target, progress: Callable[[Check], None]) -> None:
+        self._target = target
+        self._progress = progress
+        self._start = time.monotonic()
+        self._checks: list[Check] = []
+        self._message_id = f"{secrets.token_hex(8)}@probe.invalid"
+        self._tokens = (secrets.token_hex(16), secrets.token_hex(16))
+        self._container = _find(target)
+
+    def run(self) -> Evidence:
+        self._saw("server", self._wait_until_it_answers())
+        self._saw("configuration", self._ask_dovecot())
+        with self._imap() as imap:
+            _empty(imap)
+            try:
+                self._saw("delivery", self._deliver(imap))
+                self._saw("on disk", self._check_files())
+                self._saw("in clear", self._search_clear())
+                self._saw("read back", self._read_back(imap))
+            finally:
+                _empty(imap)
+        return Evidence(self._target.container, self._target.key_id, tuple(self._checks))
+
+    def _saw(self, name: str, seen: str) -> None:
+        check = Check(name, seen, round(time.monotonic() - self._start, 3))
+        self._checks.append(check)
+        self._progress(check)
+
+    def _left(self) -> float:
+        left = self._target.deadline - (time.monotonic() - self._start)
+        if left <= 0:
+            raise UnreachableError(
+                f"the deadline of {self._target.deadline:.0f} s has passed"
+                f"{_log_tail(self._container)}",
+                where=f"container {self._container.name}",
+                hint="raise mailcrypt:deadline if the server is merely slow",
+            )
+        return left
+
+    def _imap(self) -> AbstractContextManager[IMAP4]:
+        target = self._target
+        return logged_in(self._container, target.account, target.password, self._left())
+
+    def _poll(self, question: Callable[[], str | None]) -> str:
+        """Ask until there is an answer; the deadline and a dead container end it."""
+        waiting = tenacity.Retrying(
+            wait=tenacity.wait_exponential(multiplier=0.05, max=1.0),
+            retry=tenacity.retry_if_result(lambda answer: answer is None),
+        )
+        return str(waiting(self._within_deadline, question))
+
+    def _within_deadline(self, question: Callable[[], str | None]) -> str | None:
+        self._left()
+        return question()
+
+    def _wait_until_it_answers(self) -> str:
+        return self._poll(self._answers)
+
+    def _answers(self) -> str | None:
+        _require_running(self._container)
+        result = execute(
+            self._container, list(dms.HEALTH_CHECK[1:]), timeout=min(_STEP_SECONDS, self._left())
+        )
+        if result.exit_code == 0:
+            return result.stdout.decode().strip()
+        # A configuration that cannot load will not get better by waiting.
+        self._ask_dovecot()
+        return None
+
+    def _ask_dovecot(self) -> str:
+        version = check_dovecot(
+            self._container, self._target.dialect, ProofError, timeout=self._left()
+        )
+        return f"Dovecot {version} loads mail_crypt in {', '.join(dms.PROTOCOLS)}"
+
+    def _deliver(self, imap: IMAP4) -> str:
+        account, (lmtp, append) = self._target.account, self._tokens
+        argv = ["sendmail", "-f", account, account]
+        result = execute(
+            self._container, argv, stdin=_message(account, self._message_id, lmtp), timeout=self._left()
+        )
+        if result.exit_code:
+            raise ProofError(
+                result.stderr.decode(errors="replace").strip(), where="sendmail in the container"
+            )
+        done(imap.append("INBOX", "", "", _message(account, self._message_id, append)), "APPEND")
+        self._poll(self._arrived)
+        return "one mail through Postfix and LMTP, one through IMAP APPEND"
+
+    def _files(self) -> list[tuple[bytes, bytes]]:
+        folder = f"{dms.MAIL_DIR}/{self._target.mail_folder}"
+        try:
+            return list(read_mails(self._container, folder, timeout=self._left()))
+        except UnreachableError:
+            self._left()
+            return []
+
+    def _arrived(self) -> str | None:
+        _require_running(self._container)
+        if len(self._files()) >= len(self._tokens):
+            return "arrived"
+        refusal = self._refusal()
+        if refusal:
+            raise ProofError(
+                f"the probe mail was not delivered: {refusal}",
+                where="mail.log",
+                expected="status=sent",
+                hint="Dovecot's own lines before it in mail.log say why",
+            )
+        return None
+
+    def _refusal(self) -> str | None:
+        """Return what the log says of a delivery of this run that did not succeed."""
+        argv = ["tail", "-n", "500", f"{dms.LOG_DIR}/mail.log"]
+        log = execute(self._container, argv, timeout=self._left()).stdout.decode(errors="replace")
+        queued = re.search(rf"(\w+): message-id=<{self._message_id}>", log)
+        if queued is None:
+            return None
+        refused = re.search(rf"{queued.group(1)}: to=.*status=((?:bounced|deferred).*)", log)
+        return refused.group(1) if refused else None
+
+    def _check_files(self) -> str:
+        files = self._files()
+        for path, prefix in files:
+            self._check_file(path.decode(errors="replace"), prefix)
+        return f"{len(files)} files sealed ({_CIPHER}, version 2) to {self._target.key_id}"
+
+    def _check_file(self, path: str, prefix: bytes) -> None:
+        expected = f"sealed (version 2, AEAD, {_CIPHER}) to key {self._target.key_id} alone"
+        try:
+            header = parse_header(prefix)
+        except NotSealed:
+            raise ProofError(
+                "a mail that was just stored lies there in clear",
+                where=path, expected=expected,
+                hint="look for mail_plugins and mail_crypt_save_version in dovecot.cf "
+                "and in files mounted into conf.d",
+            ) from None
+        except FormatError as error:
+            raise ProofError(str(error), where=path, expected=expected) from None
+        if not header.is_aead or header.cipher != _CIPHER:
+            found = f"{header.cipher}, {header.flags!r}"
+            raise ProofError(f"weakly sealed: {found}", where=path, expected=expected)
+        ids = [recipient.key_id for recipient in header.recipients]
+        if ids != [self._target.key_id]:
+            raise ProofError(
+                f"sealed to {', '.join(ids)}", where=path, expected=expected,
+                hint="the public key in the container is not the declared ring's",
+            )
+
+    def _search_clear(self) -> str:
+        """Look for the tokens in every file that changed since the start."""
+        minutes = int((time.monotonic() - self._start) / 60) + 2
+        script = (
+            "umask 077; tokens=$(mktemp -p /dev/shm); cat >$tokens; "
+            f"find {' '.join(_CLEAR_PLACES)} -type f -cmin -{minutes} "
+            "-exec grep -laF -f $tokens {} +; rm -f $tokens"
+        )
+        stdin = "".join(f"{token}\n" for token in self._tokens).encode()
+        result = execute(self._container, ["sh", "-c", script], stdin=stdin, timeout=self._left())
+        found = result.stdout.decode(errors="replace").split("\n")[:-1]
+        if found:
+            raise ProofError(
+                "the content of a probe mail lies there in clear",
+                where=", ".join(found[:5]), expected="nothing in clear outside Postfix's queue",
+                hint="look at what copies mail there (a sieve script, an archive, a full-text index)",
+            )
+        return f"neither token in any file below {', '.join(_CLEAR_PLACES)}"
+
+    def _read_back(self, imap: IMAP4) -> str:
+        done(imap.noop(), "NOOP")
+        numbers = done(imap.search(None, "ALL"), "SEARCH")[0].split()
+        bodies = [done(imap.fetch(n, "(BODY.PEEK[])"), "FETCH")[0][1] for n in numbers]
+        for token in self._tokens:
+            expected = f"\r\n\r\n{token}\r\n".encode()
+            if sum(body.endswith(expected) for body in bodies) != 1:
+                raise ProofError(
+                    "a probe mail did not come back as it was sent",
+                    where="IMAP FETCH", expected="the same bytes",
+                )
+        return "both mails, byte for byte, over IMAP"
+
+
+def _message(account: str, message_id: str, token: str) -> bytes:
+    """The token stands in the body only: subjects go into the index cache in clear."""
+    head = f"From: {account}\r\nTo: {account}\r\nSubject: probe\r\n"
+    return f"{head}Message-ID: <{message_id}>\r\n\r\n{token}\r\n".encode()
+
+
+def _find(target: Target) -> Container:
+    try:
+        return connect(target.docker_host).containers.get(target.container)
+    except docker.errors.NotFound:
+        raise UnreachableError(
+            "there is no such container", where=f"container {target.container}",
+            expected="a running server", hint="pulumi up",
+        ) from None
+
+
+def _require_running(container: Container) -> None:
+    container.reload()
+    if container.status != "running" or container.attrs["State"].get("Restarting"):
+        raise ProofError(
+            f"the container is {container.status}{_log_tail(container)}",
+            where=f"container {container.name}", expected="a running server",
+        )
+
+
+def _log_tail(container: Container) -> str:
+    try:
+        lines = container.logs(tail=60).decode(errors="replace").splitlines()
+    except docker.errors.APIError:
+        return ""
+    telling = [line for line in lines if re.search(r"(?i)fatal|error|panic|warn", line)] or lines
+    return "; its last log lines:\n    " + "\n    ".join(telling[-6:])
+
+
+def _empty(imap: IMAP4) -> None:
+    """Remove every mail of the probe's mailbox, those of killed runs too."""
+    done(imap.noop(), "NOOP")
+    numbers = done(imap.search(None, "ALL"), "SEARCH")[0].split()
+    if numbers:
+        done(imap.store(b",".join(numbers), "+FLAGS.SILENT", r"(\Deleted)"), "STORE")
+        done(imap.expunge(), "EXPUNGE")
