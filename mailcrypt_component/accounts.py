@@ -57,6 +57,7 @@ def merge(
         record: The record of what was written before.
         declared: The declared accounts.
         probe: The account of the proof, which takes no mail from outside.
+
     """
     lines = _by_address(accounts.splitlines(), "|")
     wanted = [*declared, probe]

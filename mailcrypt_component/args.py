@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NotRequired, TypedDict
 
-import pulumi
+import pulumi  # noqa: TC002  (the component host reads these annotations when it runs)
 
 
 class KeyArgs(TypedDict):

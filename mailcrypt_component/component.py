@@ -18,7 +18,7 @@ from mailcrypt_component.errors import MailCryptError
 from mailcrypt_component.gates import behind, gate, generate_once
 from mailcrypt_component.keyring import PUBLIC_KEY_PATH, RingKey, model_of, private_path, read_key
 from mailcrypt_component.preflight import SERVER_LABEL, Plan, ask_dialect, run_preflight
-from mailcrypt_component.probe import Target, verify
+from mailcrypt_component.probe import target_of, verify
 from mailcrypt_component.provision import write_accounts
 from mailcrypt_component.settings import (
     BIND_TARGETS,
@@ -52,9 +52,13 @@ class KeyRing(pulumi.ComponentResource):
         names = [key.name for key in settings.keys]
         super().__init__("mailcrypt:index:KeyRing", name, {"names": names}, opts)
         self._protect = settings.protect
-        pems = {key.name: self._pem(name, key) for key in settings.keys}
-        self.keys = pulumi.Output.secret(pems).apply(
-            lambda found: [read_key(key, pem, settings.dialect) for key, pem in found.items()]
+        pems: pulumi.Output[list[str]] = pulumi.Output.all(
+            *(self._pem(name, key) for key in settings.keys)
+        )
+        self.keys = pems.apply(
+            lambda found: [
+                read_key(key, pem, settings.dialect) for key, pem in zip(names, found, strict=True)
+            ]
         )
         self.key_ids = _public(self.keys.apply(lambda keys: [key.key_id for key in keys]))
         self.public_key = _public(self.keys.apply(lambda keys: keys[0].public_pem))
@@ -102,9 +106,7 @@ class DovecotConfig(pulumi.ComponentResource):
         self.text = found.apply(lambda dialect: render(model, Dialect(dialect)))
         self.digest = self.text.apply(digest)
         self.asset = self.text.apply(pulumi.StringAsset)
-        self.register_outputs(
-            {"dialect": self.dialect, "text": self.text, "digest": self.digest}
-        )
+        self.register_outputs({"dialect": self.dialect, "text": self.text, "digest": self.digest})
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,17 @@ class _Places:
 
     sources: Mapping[str, pulumi.Output[str]]
     volumes: list[pulumi.Resource] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a server is made of."""
+
+    image: pulumi.Output[str]
+    ring: KeyRing
+    config: DovecotConfig
+    places: _Places
+    network: pulumi.Output[str]
 
 
 class MailCryptServer(pulumi.ComponentResource):
@@ -162,16 +175,13 @@ class MailCryptServer(pulumi.ComponentResource):
         image = self._image()
         ring = KeyRing(f"{name}-ring", settings, self._child())
         config = DovecotConfig(f"{name}-config", settings, image, self._child())
-        places = self._volumes()
-        network = self._network()
-        preflight = self._preflight(image, ring, config, places)
-        password, accounts = self._accounts(image, places, preflight)
-        certificate = self._certificate()
-        needs = [preflight, accounts]
-        server = self._server(image, ring, config, places, network, certificate, needs)
-        target = self._target(server, ring, config, password)
-        proof = self._proof(server, ring, config, target)
-        self._publish(proof, image, ring, config, places, network, server, target)
+        parts = _Parts(image, ring, config, self._volumes(), self._network())
+        preflight = self._preflight(parts)
+        password, accounts = self._accounts(parts, preflight)
+        server = self._server(parts, self._certificate(), [preflight, accounts])
+        target = self._target(parts, server, password)
+        proof = self._proof(parts, server, target)
+        self._publish(parts, server, target, proof)
 
     def _child(
         self,
@@ -227,34 +237,31 @@ class MailCryptServer(pulumi.ComponentResource):
     def _network(self) -> pulumi.Output[str]:
         if self._settings.network is not None:
             return pulumi.Output.from_input(self._settings.network)
-        made = docker.Network(
-            f"{self._name}-network", name=self._full_name, opts=self._docker()
-        )
+        made = docker.Network(f"{self._name}-network", name=self._full_name, opts=self._docker())
         return made.name
 
-    def _preflight(
-        self,
-        image: pulumi.Output[str],
-        ring: KeyRing,
-        config: DovecotConfig,
-        places: _Places,
-    ) -> pulumi.Stash:
+    def _preflight(self, parts: _Parts) -> pulumi.Stash:
         settings = self._settings
+        ring, sources = parts.ring, parts.places.sources
         facts = {
-            "image": image,
-            "config": config.digest,
+            "image": parts.image,
+            "config": parts.config.digest,
             "keyIds": ring.key_ids,
-            "mail": places.sources["mail"],
-            "configFolder": places.sources["config"],
+            "mail": sources["mail"],
+            "configFolder": sources["config"],
             "mounts": [f"{mount.source}:{mount.target}" for mount in settings.mounts],
             "ports": [f"{port.address}:{port.external}" for port in settings.ports],
         }
         needs = pulumi.Output.all(
-            image=image, text=config.text, dialect=config.dialect, key_ids=ring.key_ids,
+            image=parts.image,
+            text=parts.config.text,
+            dialect=parts.config.dialect,
+            key_ids=ring.key_ids,
             curves=_public(ring.keys.apply(lambda keys: {key.name: key.curve for key in keys})),
-            mail=places.sources["mail"], config=places.sources["config"],
+            mail=sources["mail"],
+            config=sources["config"],
         )
-        opts = self._child(depends_on=places.volumes)
+        opts = self._child(depends_on=parts.places.volumes)
         return gate(f"{self._name}-preflight", facts, self._run_preflight, needs, opts)
 
     def _run_preflight(self, found: Mapping[str, Any]) -> str:
@@ -277,7 +284,7 @@ class MailCryptServer(pulumi.ComponentResource):
         )
 
     def _accounts(
-        self, image: pulumi.Output[str], places: _Places, preflight: pulumi.Stash
+        self, parts: _Parts, preflight: pulumi.Stash
     ) -> tuple[pulumi.Output[str], pulumi.Stash]:
         """Write the declared accounts and the probe's before the server starts."""
         settings = self._settings
@@ -286,9 +293,9 @@ class MailCryptServer(pulumi.ComponentResource):
         )
         facts_of = [self._account_facts(account) for account in settings.accounts]
         declared = pulumi.Output.secret(facts_of)
-        config = places.sources["config"]
+        config = parts.places.sources["config"]
         needs = pulumi.Output.all(
-            image=image, config=config, declared=declared, password=password
+            image=parts.image, config=config, declared=declared, password=password
         )
         facts = {
             "config": config,
@@ -331,7 +338,7 @@ class MailCryptServer(pulumi.ComponentResource):
         key = tls.PrivateKey(
             f"{self._name}-tls-key", algorithm="ECDSA", ecdsa_curve="P256", opts=self._child()
         )
-        private = pulumi.Output.secret(key.private_key_pem_pkcs8)
+        private: pulumi.Output[str] = pulumi.Output.secret(key.private_key_pem_pkcs8)
         certificate = tls.SelfSignedCert(
             f"{self._name}-tls",
             private_key_pem=private,
@@ -345,11 +352,7 @@ class MailCryptServer(pulumi.ComponentResource):
 
     def _server(
         self,
-        image: pulumi.Output[str],
-        ring: KeyRing,
-        config: DovecotConfig,
-        places: _Places,
-        network: pulumi.Output[str],
+        parts: _Parts,
         certificate: tuple[pulumi.Output[str], pulumi.Output[str]] | None,
         needs: Sequence[pulumi.Resource],
     ) -> docker.Container:
@@ -357,24 +360,30 @@ class MailCryptServer(pulumi.ComponentResource):
         return docker.Container(
             f"{self._name}-server",
             name=self._full_name,
-            image=image,
+            image=parts.image,
             hostname=settings.hostname,
             envs=self._environment(certificate),
-            labels=[{"label": SERVER_LABEL, "value": self._full_name}],
-            networks_advanced=[{"name": network, "aliases": [settings.hostname]}],
+            labels=[docker.ContainerLabelArgs(label=SERVER_LABEL, value=self._full_name)],
+            networks_advanced=[
+                docker.ContainerNetworksAdvancedArgs(
+                    name=parts.network, aliases=[settings.hostname]
+                )
+            ],
             ports=[
-                {"internal": port.internal, "external": port.external, "ip": port.address}
+                docker.ContainerPortArgs(
+                    internal=port.internal, external=port.external, ip=port.address
+                )
                 for port in settings.ports
             ],
-            volumes=self._mounts(places),
-            uploads=self._uploads(ring, config, certificate),
-            healthcheck={
-                "tests": list(dms.HEALTH_CHECK),
-                "interval": "30s",
-                "timeout": "10s",
-                "retries": 3,
-                "start_period": "60s",
-            },
+            volumes=self._mounts(parts.places),
+            uploads=self._uploads(parts, certificate),
+            healthcheck=docker.ContainerHealthcheckArgs(
+                tests=list(dms.HEALTH_CHECK),
+                interval="30s",
+                timeout="10s",
+                retries=3,
+                start_period="1m0s",
+            ),
             restart="unless-stopped",
             destroy_grace_seconds=settings.stop_grace,
             stop_timeout=settings.stop_grace,
@@ -391,25 +400,26 @@ class MailCryptServer(pulumi.ComponentResource):
         chosen = {**self._settings.environment, **(own if certificate else {})}
         return [f"{name}={value}" for name, value in sorted(chosen.items())]
 
-    def _mounts(self, places: _Places) -> list[dict[str, Any]]:
+    def _mounts(self, places: _Places) -> list[docker.ContainerVolumeArgs]:
         binds = self._settings.binds
-        sources = {**places.sources, **binds}
+        sources: dict[str, pulumi.Input[str]] = {**places.sources, **binds}
         mounts = [_volume(source, BIND_TARGETS[store]) for store, source in sources.items()]
-        for mount in self._settings.mounts:
-            mounts.append(_volume(mount.source, mount.target, read_only=mount.read_only))
+        mounts += [
+            _volume(mount.source, mount.target, read_only=mount.read_only)
+            for mount in self._settings.mounts
+        ]
         return mounts
 
     def _uploads(
         self,
-        ring: KeyRing,
-        config: DovecotConfig,
+        parts: _Parts,
         certificate: tuple[pulumi.Output[str], pulumi.Output[str]] | None,
-    ) -> list[dict[str, Any]]:
+    ) -> list[docker.ContainerUploadArgs]:
         uploads = [
-            _upload(dms.CUSTOM_CONF, config.text, "0644"),
-            _upload(PUBLIC_KEY_PATH, ring.public_key, "0644"),
+            _upload(dms.CUSTOM_CONF, parts.config.text, "0644"),
+            _upload(PUBLIC_KEY_PATH, parts.ring.public_key, "0644"),
             *(
-                _upload(private_path(key.name), _private(ring, index), "0600")
+                _upload(private_path(key.name), _private(parts.ring, index), "0600")
                 for index, key in enumerate(self._settings.keys)
             ),
         ]
@@ -420,14 +430,16 @@ class MailCryptServer(pulumi.ComponentResource):
 
     def _target(
         self,
+        parts: _Parts,
         server: docker.Container,
-        ring: KeyRing,
-        config: DovecotConfig,
         password: pulumi.Output[str],
     ) -> pulumi.Output[dict[str, Any]]:
         settings = self._settings
         found = pulumi.Output.all(
-            container=server.id, dialect=config.dialect, keyId=_current(ring), password=password
+            container=server.id,
+            dialect=parts.config.dialect,
+            keyId=_current(parts.ring),
+            password=password,
         )
         fixed = {
             "dockerHost": settings.docker_host,
@@ -438,41 +450,45 @@ class MailCryptServer(pulumi.ComponentResource):
 
     def _proof(
         self,
+        parts: _Parts,
         server: docker.Container,
-        ring: KeyRing,
-        config: DovecotConfig,
         target: pulumi.Output[dict[str, Any]],
     ) -> pulumi.Stash:
-        facts = {"server": server.id, "config": config.digest, "keyIds": ring.key_ids}
+        facts = {
+            "server": server.id,
+            "config": parts.config.digest,
+            "keyIds": parts.ring.key_ids,
+        }
         opts = self._child(depends_on=[server])
         return gate(f"{self._name}-proof", facts, _prove, target, opts)
 
     def _publish(
         self,
-        proof: pulumi.Stash,
-        image: pulumi.Output[str],
-        ring: KeyRing,
-        config: DovecotConfig,
-        places: _Places,
-        network: pulumi.Output[str],
+        parts: _Parts,
         server: docker.Container,
         target: pulumi.Output[dict[str, Any]],
+        proof: pulumi.Stash,
     ) -> None:
+        ring, config = parts.ring, parts.config
         self.endpoints = behind(proof, self._endpoints())
         self.container_id = behind(proof, server.id)
         self.container_name = behind(proof, server.name)
-        self.network = behind(proof, network)
-        self.volumes = behind(proof, dict(places.sources))
+        self.network = behind(proof, parts.network)
+        self.volumes = behind(proof, dict(parts.places.sources))
         self.public_key = behind(proof, ring.public_key)
         self.key_id = behind(proof, _current(ring))
         self.key_ids = behind(proof, ring.key_ids)
-        self.image_id = behind(proof, image)
+        self.image_id = behind(proof, parts.image)
         self.dialect = behind(proof, config.dialect)
         self.config_digest = behind(proof, config.digest)
         self.account_passwords = behind(proof, pulumi.Output.secret(self._made_passwords))
         self.verify_target = behind(proof, target.apply(json.dumps))
         self.register_outputs(
-            {"endpoints": self.endpoints, "containerName": self.container_name, "keyId": self.key_id}
+            {
+                "endpoints": self.endpoints,
+                "containerName": self.container_name,
+                "keyId": self.key_id,
+            }
         )
 
     def _endpoints(self) -> dict[str, str]:
@@ -481,19 +497,6 @@ class MailCryptServer(pulumi.ComponentResource):
             names.get(port.internal, str(port.internal)): f"{port.address}:{port.external}"
             for port in self._settings.ports
         }
-
-
-def target_of(facts: Mapping[str, Any]) -> Target:
-    """Make the proof's target from the ``verifyTarget`` output's fields."""
-    return Target(
-        docker_host=facts["dockerHost"],
-        container=facts["container"],
-        dialect=Dialect(facts["dialect"]),
-        key_id=facts["keyId"],
-        account=facts["account"],
-        deadline=float(facts["deadline"]),
-        password=facts["password"],
-    )
 
 
 def _prove(facts: Mapping[str, Any]) -> str:
@@ -520,11 +523,17 @@ def _private(ring: KeyRing, index: int) -> pulumi.Output[str]:
     return ring.keys.apply(lambda keys: keys[index].private_pem)
 
 
-def _upload(path: str, content: pulumi.Input[str], permissions: str) -> dict[str, Any]:
-    return {"file": path, "content": content, "permissions": permissions}
+def _upload(path: str, content: pulumi.Input[str], permissions: str) -> docker.ContainerUploadArgs:
+    return docker.ContainerUploadArgs(file=path, content=content, permissions=permissions)
 
 
-def _volume(source: pulumi.Input[str], target: str, *, read_only: bool = False) -> dict[str, Any]:
-    is_path = isinstance(source, str) and source.startswith("/")
-    kind = "host_path" if is_path else "volume_name"
-    return {kind: source, "container_path": target, "read_only": read_only}
+def _volume(
+    source: pulumi.Input[str], target: str, *, read_only: bool = False
+) -> docker.ContainerVolumeArgs:
+    if isinstance(source, str) and source.startswith("/"):
+        return docker.ContainerVolumeArgs(
+            host_path=source, container_path=target, read_only=read_only
+        )
+    return docker.ContainerVolumeArgs(
+        volume_name=source, container_path=target, read_only=read_only
+    )

@@ -57,6 +57,7 @@ def render(model: CryptModel, dialect: Dialect) -> str:
 
     Raises:
         SettingsError: The model has no key.
+
     """
     if not model.keys:
         raise SettingsError(
@@ -119,6 +120,7 @@ def of_version(version: str) -> Dialect:
 
     Raises:
         SettingsError: The version is neither 2.3 nor 2.4.
+
     """
     found = re.match(r"(2\.[34])\.", version.strip())
     if found is None:

@@ -28,7 +28,7 @@ LOCAL_CONF: Final = "/etc/dovecot/local.conf"
 ACCOUNTS_FILE: Final = "postfix-accounts.cf"
 RECEIVE_ACCESS_FILE: Final = "postfix-receive-access.cf"
 LMTP_SOCKET: Final = "/var/run/dovecot/lmtp"
-VMAIL_UID: Final = 5000
+PICKUP_SOCKET: Final = "/var/spool/postfix/public/pickup"
 
 PORTS: Final = {"smtp": 25, "submissions": 465, "submission": 587, "imap": 143, "imaps": 993}
 """Container ports by service name (RFC 6335 names)."""
@@ -58,20 +58,26 @@ def dialect_of_tag(image: str) -> Dialect | None:
     return _DIALECT_OF_MAJOR.get(int(found.group(1))) if found else None
 
 
-HEALTH_SCRIPT: Final = r"""
+HEALTH_SCRIPT: Final = rf"""
 use strict; use warnings; use IO::Socket::INET; use IO::Socket::UNIX;
-$SIG{ALRM} = sub { print "no greeting in time\n"; exit 1 }; alarm 5;
-my $lmtp = IO::Socket::UNIX->new(Peer => "%(lmtp)s")
-  or do { print "LMTP does not answer: $!\n"; exit 1 };
+$SIG{{ALRM}} = sub {{ print "no greeting in time\n"; exit 1 }}; alarm 5;
+my $lmtp = IO::Socket::UNIX->new(Peer => "{LMTP_SOCKET}")
+  or do {{ print "LMTP does not answer: $!\n"; exit 1 }};
 my $said = <$lmtp> // "";
-$said =~ /^220/ or do { print "LMTP greets with: $said\n"; exit 1 };
+$said =~ /^220/ or do {{ print "LMTP greets with: $said\n"; exit 1 }};
 print $lmtp "QUIT\r\n";
 my $imap = IO::Socket::INET->new(PeerAddr => "127.0.0.1", PeerPort => 143)
-  or do { print "IMAP does not answer: $!\n"; exit 1 };
+  or do {{ print "IMAP does not answer: $!\n"; exit 1 }};
 $said = <$imap> // "";
-$said =~ /^\* OK/ or do { print "IMAP greets with: $said\n"; exit 1 };
-print $imap "a LOGOUT\r\n"; print "LMTP and IMAP answer\n";
-""" % {"lmtp": LMTP_SOCKET}
-"""Asks LMTP and IMAP for their greeting; DMS's own check does not look at Dovecot."""
+$said =~ /^\* OK/ or do {{ print "IMAP greets with: $said\n"; exit 1 }};
+print $imap "a LOGOUT\r\n";
+IO::Socket::UNIX->new(Peer => "{PICKUP_SOCKET}")
+  or do {{ print "Postfix does not take mail: $!\n"; exit 1 }};
+print "LMTP, IMAP and Postfix answer\n";
+"""
+"""Asks LMTP and IMAP for their greeting, and whether Postfix takes local mail.
+
+DMS's own health check does not look at Dovecot.
+"""
 
 HEALTH_CHECK: Final = ("CMD", "perl", "-e", HEALTH_SCRIPT)

@@ -71,6 +71,7 @@ def connect(docker_host: str | None = None) -> DockerClient:
 
     Raises:
         UnreachableError: No engine answers there.
+
     """
     host = docker_host or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
     try:
@@ -113,8 +114,9 @@ def execute(
 
     Raises:
         UnreachableError: The container is gone, or the time is up.
+
     """
-    api = container.client.api
+    api = api_of(container)
     try:
         made = api.exec_create(container.id, list(argv), stdin=bool(stdin), user=user)
         stream = api.exec_start(made["Id"], socket=True)
@@ -133,6 +135,14 @@ def execute(
             f"cannot run {argv[0]}: {_explained(error)}", where=f"container {container.name}"
         ) from None
     return Result(-1 if code is None else code, out, err)
+
+
+def api_of(container: Container) -> docker.APIClient:
+    """Return the engine's API that a container was found through."""
+    client = container.client
+    if client is None:
+        raise UnreachableError("it belongs to no engine", where=f"container {container.name}")
+    return client.api
 
 
 def _explained(error: BaseException) -> str:
@@ -197,6 +207,7 @@ def put_files(container: Container, files: Iterable[File]) -> None:
 
     Raises:
         UnreachableError: The engine refused.
+
     """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
@@ -230,6 +241,7 @@ def throwaway(
 
     Raises:
         UnreachableError: The image is not there, or the engine refused.
+
     """
     _sweep(client)
     try:

@@ -48,6 +48,7 @@ def check_dovecot(
 
     Raises:
         UnreachableError: There is no Dovecot to ask.
+
     """
     answers = _ask(container, timeout)
     version = (answers["version"].split() or [""])[0]

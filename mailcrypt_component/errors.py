@@ -18,11 +18,10 @@ class MailCryptError(Exception):
         where: The setting, file, container or path that it was found in.
         expected: What would have been right.
         hint: What to do next, best a command.
+
     """
 
-    def __init__(
-        self, found: str, *, where: str = "", expected: str = "", hint: str = ""
-    ) -> None:
+    def __init__(self, found: str, *, where: str = "", expected: str = "", hint: str = "") -> None:
         self.found = found
         self.where = where
         self.expected = expected
@@ -44,7 +43,7 @@ class SettingsError(MailCryptError):
 
 
 @final
-class SettingsErrors(MailCryptError):
+class SettingsErrors(MailCryptError):  # noqa: N818  (the plural of SettingsError)
     """Several settings are wrong; the message lists every one of them."""
 
     def __init__(self, faults: list[SettingsError]) -> None:
@@ -54,7 +53,7 @@ class SettingsErrors(MailCryptError):
         super().__init__(f"{len(faults)} {noun} wrong; nothing was changed\n{body}")
 
 
-class KeyFault(MailCryptError):
+class KeyFault(MailCryptError):  # noqa: N818  (KeyError is taken)
     """A key cannot be used by Dovecot's mail_crypt."""
 
 

@@ -35,9 +35,10 @@ def gate(
         check: Raises MailCryptError, or returns what it saw in one line.
         needs: What ``check`` is called with; may be secret, is not stored.
         opts: Parent and dependencies.
+
     """
 
-    async def hook(args: pulumi.ResourceHookArgs) -> None:
+    async def hook(_: pulumi.ResourceHookArgs) -> None:
         value = await needs.future()
         try:
             seen = await asyncio.to_thread(check, value)

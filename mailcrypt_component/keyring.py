@@ -91,6 +91,7 @@ def read_key(name: str, pem: str, dialect: Dialect | None = None) -> RingKey:
     Raises:
         KeyFault: The text is empty, encrypted, SEC1, public only, or of a curve
             that Dovecot cannot use.  The message never holds the key.
+
     """
     where = f"keys[{name}].pem"
     _refuse_wrong_encoding(pem, where)
@@ -120,7 +121,11 @@ _ENCODINGS: Final = (
     ("BEGIN ENCRYPTED PRIVATE KEY", "an encrypted key", "openssl pkcs8 -in old.pem -out new.pem"),
     ("Proc-Type: 4,ENCRYPTED", "an encrypted SEC1 key", _TO_PKCS8),
     ("BEGIN EC PRIVATE KEY", "a SEC1 key (BEGIN EC PRIVATE KEY)", _TO_PKCS8),
-    ("BEGIN RSA PRIVATE KEY", "a PKCS#1 RSA key", "use an EC key, or leave pem out to have one made"),
+    (
+        "BEGIN RSA PRIVATE KEY",
+        "a PKCS#1 RSA key",
+        "use an EC key, or leave pem out to have one made",
+    ),
 )
 
 

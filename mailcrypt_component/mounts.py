@@ -7,5 +7,6 @@ import docker.types
 
 def as_mount(source: str, target: str, *, read_only: bool) -> docker.types.Mount:
     """Return the mount of a named volume, or of an absolute host path, at target."""
-    kind = "bind" if source.startswith("/") else "volume"
-    return docker.types.Mount(target, source, type=kind, read_only=read_only)
+    if source.startswith("/"):
+        return docker.types.Mount(target, source, type="bind", read_only=read_only)
+    return docker.types.Mount(target, source, type="volume", read_only=read_only)

@@ -72,6 +72,7 @@ def ask_dialect(docker_host: str | None, image: str) -> Dialect:
     Raises:
         UnreachableError: The engine or the image is not there.
         SettingsError: The Dovecot in it is neither 2.3 nor 2.4.
+
     """
     with throwaway(connect(docker_host), image, purpose="dialect") as container:
         return of_version(_output(container, "dovecot --version", 20.0))
@@ -83,6 +84,7 @@ def run_preflight(plan: Plan) -> str:
     Raises:
         PreflightError: The plan would not work; nothing was touched.
         UnreachableError: The engine or the image did not answer.
+
     """
     client = connect(plan.docker_host)
     version = _try_configuration(client, plan)
@@ -102,7 +104,7 @@ def _try_configuration(client: DockerClient, plan: Plan) -> str:
 
 
 def _files(plan: Plan) -> list[File]:
-    """The configuration with throw-away keys of the same curves; the real ones stay home."""
+    """Return the configuration with throw-away keys of the same curves; the real ones stay home."""
     keys = {name: _throwaway_key(curve) for name, curve in plan.curves.items()}
     current = next(iter(keys.values()))
     public = current.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -120,11 +122,17 @@ def _files(plan: Plan) -> list[File]:
     ]
 
 
+_EC_CURVES: Final = {
+    Curve.P256: ec.SECP256R1(),
+    Curve.P384: ec.SECP384R1(),
+    Curve.P521: ec.SECP521R1(),
+}
+
+
 def _throwaway_key(curve: Curve) -> ec.EllipticCurvePrivateKey | x25519.X25519PrivateKey:
     if curve is Curve.X25519:
         return x25519.X25519PrivateKey.generate()
-    kinds = {Curve.P256: ec.SECP256R1, Curve.P384: ec.SECP384R1, Curve.P521: ec.SECP521R1}
-    return ec.generate_private_key(kinds[curve]())
+    return ec.generate_private_key(_EC_CURVES[curve])
 
 
 def _output(container: Container, script: str, timeout: float) -> str:
@@ -132,7 +140,7 @@ def _output(container: Container, script: str, timeout: float) -> str:
     if result.exit_code:
         raise UnreachableError(
             result.stderr.decode(errors="replace").strip() or f"exit code {result.exit_code}",
-            where=f"image, command {script.split()[0]}",
+            where=f"image, command {script.split(maxsplit=1)[0]}",
             expected="a docker-mailserver image, with Dovecot in it",
             hint="check mailcrypt:image",
         )
@@ -181,8 +189,12 @@ def _check_ports(client: DockerClient, plan: Plan) -> None:
     ports = {f"{number}/tcp": (address, number) for address, number in bindings}
     try:
         container = client.containers.create(
-            plan.image, entrypoint=["true"], command=[], ports=ports,
-            labels={"mailcrypt.throwaway": "ports"}, healthcheck={"test": ["NONE"]},
+            plan.image,
+            entrypoint=["true"],
+            command=[],
+            ports=ports,
+            labels={"mailcrypt.throwaway": "ports"},
+            healthcheck={"test": ["NONE"]},
         )
         try:
             container.start()

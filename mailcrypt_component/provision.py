@@ -41,6 +41,7 @@ def write_accounts(
 
     Raises:
         UnreachableError: The engine, the image or the folder did not answer.
+
     """
     client = connect(docker_host)
     mount = as_mount(config, dms.CONFIG_DIR, read_only=False)

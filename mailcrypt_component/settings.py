@@ -131,6 +131,7 @@ def read_settings(args: Mapping[str, Any]) -> Settings:
 
     Raises:
         SettingsErrors: One or more settings are wrong; it names each of them.
+
     """
     return _Reader(args).settings()
 
@@ -202,14 +203,16 @@ class _Reader:
         image = self._typed("image", str, default="")
         if not image or image != image.strip() or " " in image:
             self._fault(
-                "image", _shown(image), "an image name or id",
+                "image",
+                _shown(image),
+                "an image name or id",
                 "for instance mailserver/docker-mailserver:15.1.0",
             )
         return image
 
     def _hostname(self) -> str:
         hostname = self._typed("hostname", str, default="")
-        if not _HOSTNAME.fullmatch(hostname) or len(hostname) > 253:
+        if not _HOSTNAME.fullmatch(hostname) or len(hostname) > _MAX_HOSTNAME:
             self._fault("hostname", _shown(hostname), "a full host name such as mail.example.test")
         return hostname
 
@@ -219,8 +222,10 @@ class _Reader:
         stated = self._enum("dialect", self._raw.get("dialect"), Dialect, None)
         if stated and of_tag and stated is not of_tag:
             self._fault(
-                "dialect", f"{stated.value}, but {image} carries Dovecot {of_tag.value}",
-                f"{of_tag.value}, or no statement at all", "remove the setting dialect",
+                "dialect",
+                f"{stated.value}, but {image} carries Dovecot {of_tag.value}",
+                f"{of_tag.value}, or no statement at all",
+                "remove the setting dialect",
             )
         return stated or of_tag
 
@@ -246,9 +251,7 @@ class _Reader:
     def _key(self, where: str, raw: Mapping[str, Any], dialect: Dialect | None) -> KeySettings:
         name = raw.get("name")
         if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
-            self._fault(
-                f"{where}.name", _shown(name), "a-z, 0-9 and _, a letter first, 32 at most"
-            )
+            self._fault(f"{where}.name", _shown(name), "a-z, 0-9 and _, a letter first, 32 at most")
             name = f"key{len(self._faults)}"
         curve = self._enum(f"{where}.curve", raw.get("curve"), Curve, Curve.P256) or Curve.P256
         pem = raw.get("pem")
@@ -263,7 +266,9 @@ class _Reader:
                 read_key(name, pem, dialect)
             elif pem is None and curve is Curve.X25519:
                 self._fault(
-                    f"{where}.curve", "X25519 without a PEM", "P256, P384 or P521 for a made key",
+                    f"{where}.curve",
+                    "X25519 without a PEM",
+                    "P256, P384 or P521 for a made key",
                     "openssl genpkey -algorithm X25519, and give it as pem",
                 )
             else:
@@ -289,7 +294,9 @@ class _Reader:
         self._check_password(f"{where}.password", password)
         if isinstance(ready, str) and not _HASH.fullmatch(ready):
             self._fault(
-                f"{where}.passwordHash", "a text that is no hash", "{SCHEME}hash",
+                f"{where}.passwordHash",
+                "a text that is no hash",
+                "{SCHEME}hash",
                 "doveadm pw -s SHA512-CRYPT prints one",
             )
         return AccountSettings(address, password, ready)
@@ -315,7 +322,8 @@ class _Reader:
             address = f"{PROBE_USER}@{accounts[0].address.partition('@')[2]}"
         else:
             self._fault(
-                "accounts", "no account at all",
+                "accounts",
+                "no account at all",
                 "at least one account: without any the mail server stops by itself",
                 "accounts: [{address: you@example.test, password: …}]",
             )
@@ -336,10 +344,8 @@ class _Reader:
             self._fault(where, _shown(path), "an absolute path on the Docker host")
 
     def _ports(self) -> tuple[PortSettings, ...]:
-        raw = self._typed("ports", dict, default={name: port for name, port in dms.PORTS.items()})
-        ports = tuple(
-            port for name, value in raw.items() if (port := self._port(str(name), value))
-        )
+        raw = self._typed("ports", dict, default=dict(dms.PORTS))
+        ports = tuple(port for name, value in raw.items() if (port := self._port(str(name), value)))
         self._refuse_twice("ports", [f"{port.address}:{port.external}" for port in ports])
         return ports
 
@@ -414,6 +420,7 @@ class _Reader:
 
 
 _FIELDS: Final = (*Settings.__dataclass_fields__,)
+_MAX_HOSTNAME: Final = 253
 _MAX_PORT: Final = 65535
 _MAX_SECONDS: Final = 3600
 _WORDS: Final = {bool: "boolean", int: "whole number", str: "text", list: "list", dict: "map"}

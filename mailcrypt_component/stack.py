@@ -24,6 +24,7 @@ def args_of_stack() -> MailCryptServerArgs:
     Raises:
         pulumi.RunError: A setting is wrong or unknown (all faults in one
             message), or no engine answers.
+
     """
     raw = runtime_config.CONFIG.get()
     args = {

@@ -119,6 +119,7 @@ def parse_header(prefix: bytes) -> Header:
         NotSealed: The magic is not there.
         Truncated: More bytes are needed; it says how many.
         Damaged: The header contradicts itself or is of another version.
+
     """
     if not prefix.startswith(MAGIC):
         if MAGIC.startswith(prefix) and prefix:

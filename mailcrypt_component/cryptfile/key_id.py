@@ -19,6 +19,7 @@ def key_id(public_key: object) -> str:
 
     Raises:
         TypeError: Any other kind of key.
+
     """
     if isinstance(public_key, ec.EllipticCurvePublicKey):
         return hashlib.sha256(_compressed(public_key)).hexdigest()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mailcrypt_component.dialects import Dialect
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,19 @@ class Target:
         """The mailbox's path below the mail volume: domain/user."""
         user, _, domain = self.account.partition("@")
         return f"{domain}/{user}"
+
+
+def target_of(facts: Mapping[str, Any]) -> Target:
+    """Make the proof's target from the ``verifyTarget`` output's fields."""
+    return Target(
+        docker_host=facts["dockerHost"],
+        container=facts["container"],
+        dialect=Dialect(facts["dialect"]),
+        key_id=facts["keyId"],
+        account=facts["account"],
+        deadline=float(facts["deadline"]),
+        password=facts["password"],
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from mailcrypt_component.docker_host import api_of
 from mailcrypt_component.errors import ProofError, UnreachableError
 
 if TYPE_CHECKING:
@@ -75,10 +76,11 @@ class _ContainerImap(imaplib.IMAP4):
         super().__init__()
 
     def open(self, host: str = "", port: int = 143, timeout: float | None = None) -> None:  # noqa: ARG002
-        api = self._container.client.api
+        api = api_of(self._container)
         made = api.exec_create(self._container.id, ["perl", "-e", _RELAY], stdin=True)
-        self._stream = api.exec_start(made["Id"], socket=True)
-        self.sock = getattr(self._stream, "_sock", self._stream)
+        stream: Any = api.exec_start(made["Id"], socket=True)
+        self._stream = stream
+        self.sock = getattr(stream, "_sock", stream)
         self._frames = _Frames(self.sock)
         self._reader = io.BufferedReader(self._frames)
 
@@ -105,6 +107,7 @@ def logged_in(
     Raises:
         ProofError: The login was refused, or IMAP did not do what it was told.
         UnreachableError: The connection broke or the time was up.
+
     """
     try:
         client = _ContainerImap(container)

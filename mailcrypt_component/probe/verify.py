@@ -47,6 +47,7 @@ def verify(target: Target, progress: Callable[[Check], None] = lambda _: None) -
     Raises:
         ProofError: The server is not what it should be; the message says how.
         UnreachableError: It could not be found out.
+
     """
     return _Proof(target, progress).run()
 
@@ -133,7 +134,10 @@ class _Proof:
         account, (lmtp, append) = self._target.account, self._tokens
         argv = ["sendmail", "-f", account, account]
         result = execute(
-            self._container, argv, stdin=_message(account, self._message_id, lmtp), timeout=self._left()
+            self._container,
+            argv,
+            stdin=_message(account, self._message_id, lmtp),
+            timeout=self._left(),
         )
         if result.exit_code:
             raise ProofError(
@@ -188,7 +192,8 @@ class _Proof:
         except NotSealed:
             raise ProofError(
                 "a mail that was just stored lies there in clear",
-                where=path, expected=expected,
+                where=path,
+                expected=expected,
                 hint="look for mail_plugins and mail_crypt_save_version in dovecot.cf "
                 "and in files mounted into conf.d",
             ) from None
@@ -200,7 +205,9 @@ class _Proof:
         ids = [recipient.key_id for recipient in header.recipients]
         if ids != [self._target.key_id]:
             raise ProofError(
-                f"sealed to {', '.join(ids)}", where=path, expected=expected,
+                f"sealed to {', '.join(ids)}",
+                where=path,
+                expected=expected,
                 hint="the public key in the container is not the declared ring's",
             )
 
@@ -218,8 +225,9 @@ class _Proof:
         if found:
             raise ProofError(
                 "the content of a probe mail lies there in clear",
-                where=", ".join(found[:5]), expected="nothing in clear outside Postfix's queue",
-                hint="look at what copies mail there (a sieve script, an archive, a full-text index)",
+                where=", ".join(found[:5]),
+                expected="nothing in clear outside Postfix's queue",
+                hint="look at what copies mail there: a sieve script, an archive, a full-text index",
             )
         return f"neither token in any file below {', '.join(_CLEAR_PLACES)}"
 
@@ -232,13 +240,14 @@ class _Proof:
             if sum(body.endswith(expected) for body in bodies) != 1:
                 raise ProofError(
                     "a probe mail did not come back as it was sent",
-                    where="IMAP FETCH", expected="the same bytes",
+                    where="IMAP FETCH",
+                    expected="the same bytes",
                 )
         return "both mails, byte for byte, over IMAP"
 
 
 def _message(account: str, message_id: str, token: str) -> bytes:
-    """The token stands in the body only: subjects go into the index cache in clear."""
+    """Return a probe mail; a subject would go into the index cache, so the body has the token."""
     head = f"From: {account}\r\nTo: {account}\r\nSubject: probe\r\n"
     return f"{head}Message-ID: <{message_id}>\r\n\r\n{token}\r\n".encode()
 
@@ -248,8 +257,10 @@ def _find(target: Target) -> Container:
         return connect(target.docker_host).containers.get(target.container)
     except docker.errors.NotFound:
         raise UnreachableError(
-            "there is no such container", where=f"container {target.container}",
-            expected="a running server", hint="pulumi up",
+            "there is no such container",
+            where=f"container {target.container}",
+            expected="a running server",
+            hint="pulumi up",
         ) from None
 
 
@@ -258,7 +269,8 @@ def _require_running(container: Container) -> None:
     if container.status != "running" or container.attrs["State"].get("Restarting"):
         raise ProofError(
             f"the container is {container.status}{_log_tail(container)}",
-            where=f"container {container.name}", expected="a running server",
+            where=f"container {container.name}",
+            expected="a running server",
         )
 
 
@@ -276,5 +288,5 @@ def _empty(imap: IMAP4) -> None:
     done(imap.noop(), "NOOP")
     numbers = done(imap.search(None, "ALL"), "SEARCH")[0].split()
     if numbers:
-        done(imap.store(b",".join(numbers), "+FLAGS.SILENT", r"(\Deleted)"), "STORE")
+        done(imap.store(b",".join(numbers).decode(), "+FLAGS.SILENT", r"(\Deleted)"), "STORE")
         done(imap.expunge(), "EXPUNGE")

@@ -87,6 +87,7 @@ def census(client: DockerClient, image: str, mail: str, *, deadline: float) -> C
 
     Raises:
         UnreachableError: The engine, the image or the volume did not answer.
+
     """
     found = Census()
     if not _exists(client, mail):
@@ -103,6 +104,7 @@ def read_mails(container: Container, root: str, *, timeout: float) -> Iterator[t
 
     Raises:
         UnreachableError: The folder could not be read in time.
+
     """
     argv = ["perl", "-e", _SCRIPT, root, str(_READ), str(HEADER_LIMIT)]
     result = execute(container, argv, timeout=timeout)

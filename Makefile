@@ -1,0 +1,66 @@
+# make help lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+STACK ?= dev
+
+# Every recipe that needs the toolchain starts with this line.
+use := eval "$$(engine/setup env)";
+
+# The dev stack keeps its state and a passphrase of its own in .state; every other
+# stack takes your backend and your secrets provider, and no default for either.
+ifeq ($(STACK),dev)
+export PULUMI_BACKEND_URL := file://$(CURDIR)/.state/backend
+export PULUMI_CONFIG_PASSPHRASE_FILE := $(CURDIR)/.state/passphrase
+image := image
+else
+image :=
+endif
+
+.PHONY: help setup image stack up preview down verify password test test-unit lint clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
+	@echo "  STACK=dev|staging|prod chooses the stack of up, preview, down and verify (default dev)"
+
+setup:
+	@engine/setup all
+
+image: setup
+	@image/build all
+
+stack: setup $(image)
+	@$(use) engine/stack $(STACK)
+
+up: stack ## set everything up and run a verified, encrypted mail server
+	@$(use) pulumi up --stack $(STACK) --yes --skip-preview --suppress-outputs
+	@$(use) python -m mailcrypt_component.cli.summary $(STACK)
+
+preview: stack ## show what up would change
+	@$(use) pulumi preview --stack $(STACK) --diff
+
+down: setup ## remove the stack's server (refused where it is protected)
+	@$(use) engine/stack --down $(STACK)
+	@engine/setup stop-docker
+
+verify: setup ## prove again, any time: is stored mail sealed to the current key, and readable?
+	@$(use) mailcrypt verify --stack $(STACK)
+
+password: ## print the passwords that were made for accounts
+	@$(use) pulumi stack output accountPasswords --show-secrets --stack $(STACK)
+
+test: setup image ## all tests; a part that cannot run is a failure
+	@$(use) ruff check .
+	@$(use) mypy
+	@$(use) pytest
+
+test-unit: ## the tests that need no Docker
+	@engine/setup python
+	@$(use) pytest -m "not server and not engine"
+
+lint: ## ruff and mypy --strict
+	@engine/setup python
+	@$(use) ruff check . && mypy
+
+clean: ## remove the virtual environment, the built toolchain and the tests' caches
+	@rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

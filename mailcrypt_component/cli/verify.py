@@ -1,0 +1,67 @@
+"""``mailcrypt verify``: the proof, any time, from any machine that reaches the Docker host."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from mailcrypt_component.cli.stack_outputs import stack_outputs
+from mailcrypt_component.errors import MailCryptError, ProofError, UnreachableError
+from mailcrypt_component.probe import Check, Target, target_of
+from mailcrypt_component.probe import verify as prove
+
+NOT_PROVEN, NOT_KNOWN = 1, 2
+
+
+@click.command()
+@click.option("--stack", required=True, help="The Pulumi stack that runs the server.")
+@click.option("--json", "as_json", is_flag=True, help="Print the evidence as JSON.")
+def verify(stack: str, as_json: bool) -> None:
+    """Prove that the server stores mail sealed to the current key, and readable.
+
+    One probe mail goes in through Postfix and one through IMAP; both must lie on
+    disk sealed to the current key, nowhere in clear, and come back.
+
+    Exit codes: 0 proven; 1 not encrypted or not readable; 2 could not find out.
+    """
+    try:
+        evidence = prove(_target(stack), _ignore if as_json else _show)
+    except MailCryptError as error:
+        code = NOT_PROVEN if isinstance(error, ProofError) else NOT_KNOWN
+        _fail(error, code, as_json=as_json)
+    if as_json:
+        click.echo(json.dumps({"verdict": "proven", **evidence.as_json()}, indent=2))
+    else:
+        click.echo(f"proven: mail is sealed to key {evidence.key_id}")
+
+
+def _target(stack: str) -> Target:
+    outputs = stack_outputs(stack)
+    try:
+        return target_of(json.loads(outputs["verifyTarget"]))
+    except (KeyError, TypeError, ValueError):
+        raise UnreachableError(
+            "it has no output verifyTarget, so no proof has held yet",
+            where=f"stack {stack}",
+            hint=f"make up STACK={stack}",
+        ) from None
+
+
+def _show(check: Check) -> None:
+    click.echo(f"{check.seconds:6.2f} s  {check}")
+
+
+def _ignore(_: Check) -> None:
+    return
+
+
+def _fail(error: MailCryptError, code: int, *, as_json: bool) -> None:
+    verdict = "not proven" if code == NOT_PROVEN else "could not find out"
+    if as_json:
+        facts = {"found": error.found, "where": error.where, "expected": error.expected}
+        click.echo(json.dumps({"verdict": verdict, **facts, "hint": error.hint}, indent=2))
+    else:
+        click.echo(f"{verdict}: {error}", err=True)
+    sys.exit(code)
