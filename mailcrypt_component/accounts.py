@@ -97,11 +97,19 @@ def _hash(account: Account, old_hash: str) -> str:
     """Hash the password, or keep the hash that already fits it."""
     if account.password is None:
         return account.password_hash or ""
-    password = account.password.encode()
-    old = old_hash.removeprefix(_BCRYPT).encode()
-    if old_hash.startswith(_BCRYPT) and bcrypt.checkpw(password, old):
+    if _fits(account.password, old_hash):
         return old_hash
-    return _BCRYPT + bcrypt.hashpw(password, bcrypt.gensalt(rounds=10)).decode()
+    return _BCRYPT + bcrypt.hashpw(account.password.encode(), bcrypt.gensalt(rounds=10)).decode()
+
+
+def _fits(password: str, old_hash: str) -> bool:
+    if not old_hash.startswith(_BCRYPT):
+        return False
+    try:
+        return bcrypt.checkpw(password.encode(), old_hash.removeprefix(_BCRYPT).encode())
+    except ValueError:
+        # The line was edited by hand into no hash at all; it is written anew.
+        return False
 
 
 def _text(lines: Iterable[str]) -> str:

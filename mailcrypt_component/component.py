@@ -174,7 +174,7 @@ class MailCryptServer(pulumi.ComponentResource):
 
         image = self._image()
         ring = KeyRing(f"{name}-ring", settings, self._child())
-        config = DovecotConfig(f"{name}-config", settings, image, self._child())
+        config = DovecotConfig(f"{name}-dovecot", settings, image, self._child())
         parts = _Parts(image, ring, config, self._volumes(), self._network())
         preflight = self._preflight(parts)
         password, accounts = self._accounts(parts, preflight)

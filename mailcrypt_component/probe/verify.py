@@ -227,7 +227,7 @@ class _Proof:
                 "the content of a probe mail lies there in clear",
                 where=", ".join(found[:5]),
                 expected="nothing in clear outside Postfix's queue",
-                hint="look at what copies mail there: a sieve script, an archive, a full-text index",
+                hint="look at what copies mail there: a sieve script, an archive, an index",
             )
         return f"neither token in any file below {', '.join(_CLEAR_PLACES)}"
 

@@ -1,0 +1,73 @@
+"""One mail volume through both Dovecots and through rotations of the ring."""
+
+import pytest
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def stack(make_stack):
+    """A server on Debian 12 (Dovecot 2.3) with one stored mail."""
+    stack = make_stack("keys", image="mailcrypt-dms-dev:12")
+    stack.green()
+    stack.save("sealed to k1 by Dovecot 2.3")
+    return stack
+
+
+def test_the_image_is_asked_where_no_dialect_is_stated(stack):
+    """An unknown tag is no reason to guess."""
+    assert stack.outputs()["dovecotDialect"] == "2.3"
+
+
+def test_save_version_0_in_dovecot_cf_is_red_until_it_is_gone(stack):
+    """The fault that stores in clear without any error is seen on the file itself."""
+    config = "/tmp/docker-mailserver/dovecot.cf"  # noqa: S108  (DMS's folder in the container)
+    stack.run(f"cat > {config}", stdin="plugin {\n  mail_crypt_save_version = 0\n}\n")
+    printed = stack.red(environment={"LOG_LEVEL": "debug"})
+    assert "lies there in clear" in printed
+    assert "lies there in clear" in stack.red()
+    stack.run(f"rm {config}")
+    stack.green(environment=None)
+
+
+def test_a_ring_that_cannot_open_stored_mail_is_refused(stack):
+    """Counts and the key id are named, and the running server is not touched."""
+    before, key_id = stack.container_id(), stack.outputs()["keyId"]
+    printed = stack.red(keys=[{"name": "k2"}])
+    assert f"1 mails are sealed to key {key_id}" in printed
+    assert "example.test/user 1" in printed
+    assert stack.container_id() == before
+
+
+def test_rotation_keeps_old_mail_readable(stack):
+    """New mail is sealed to the new key, old mail is still read."""
+    old = stack.outputs()["keyId"]
+    stack.green(keys=[{"name": "k2"}, {"name": "k1"}])
+    assert stack.outputs()["keyIds"][1] == old
+    assert stack.outputs()["keyId"] != old
+    stack.save("sealed to k2 by Dovecot 2.3")
+    assert "sealed to k1 by Dovecot 2.3" in stack.read_all()
+
+
+def test_the_step_to_dovecot_2_4_keeps_all_mail_readable(stack):
+    """The same volume, the other dialect, a retired key: everything is read."""
+    stack.green(image="mailcrypt-dms-dev:13")
+    assert stack.outputs()["dovecotDialect"] == "2.4"
+    stack.save("sealed to k2 by Dovecot 2.4")
+    mail = stack.read_all()
+    for body in ("k1 by Dovecot 2.3", "k2 by Dovecot 2.3", "k2 by Dovecot 2.4"):
+        assert f"sealed to {body}" in mail
+
+
+def test_nothing_is_left_to_do_after_the_step(stack):
+    """The next up changes nothing."""
+    assert "mailcrypt-proof" not in stack.green()
+
+
+def test_destroy_leaves_nothing(make_stack):
+    """No container, network or volume of the stack is there any more."""
+    stack = make_stack("gone", image="mailcrypt-dms-dev:13", dialect="2.4")
+    stack.green()
+    stack.destroy()
+    for kind in (["ps", "-a"], ["volume", "ls"], ["network", "ls"]):
+        assert "mailcrypt-gone" not in stack.docker(*kind)

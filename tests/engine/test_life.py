@@ -1,0 +1,190 @@
+"""A server's life on the real engine: up, nothing, edits, secrets, sabotage."""
+
+import re
+import subprocess
+
+import pytest
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def stack(make_stack):
+    """A server on Debian 13 (Dovecot 2.4) that a green up has made."""
+    stack = make_stack(
+        "life",
+        image="mailcrypt-dms-dev:13",
+        dialect="2.4",
+        ports={"imap": "127.0.0.1:21431"},
+        tls={"mode": "self-signed"},
+    )
+    printed = stack.green()
+    assert "mailcrypt-proof: proven" in printed
+    stack.save("stored before every edit")
+    return stack
+
+
+def changed(printed):
+    """Return the resources that an up changed, as {type's last word name: operation}."""
+    lines = re.findall(r"^ *(\+|~|-|\+-|\+\+|--) +(\S+) (\S+) (\w+) \(", printed, re.MULTILINE)
+    return {name for _, _, name, done in lines if done in {"created", "updated", "replaced"}}
+
+
+def test_a_second_up_changes_nothing_and_runs_no_gate(stack):
+    """Nothing is compared twice when nothing has changed."""
+    before = stack.container_id()
+    printed = stack.green()
+    assert "mailcrypt-proof" not in printed
+    assert changed(printed) == set()
+    assert "unchanged" in printed
+    assert stack.container_id() == before
+
+
+def test_the_private_key_is_nowhere_but_in_its_file(stack):
+    """Not in the state in clear, a preview, a log, docker inspect or the environment."""
+    secrets = [stack.outputs()["accountPasswords"]["user@example.test"]]
+    for resource in stack.secrets():
+        pem = resource.get("outputs", {}).get("privateKeyPemPkcs8", {})
+        if "plaintext" in pem:
+            secrets.append(pem["plaintext"].strip('"').split("\\n")[1])
+    assert len(secrets) == 3, "the ring's key, the certificate's key and a password"
+    places = {
+        "state": stack.state(),
+        "preview": stack.preview(),
+        "docker inspect": stack.docker("inspect", stack.container),
+        "docker logs": subprocess.run(
+            ["docker", "logs", stack.container],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=True,
+        ).stdout,
+        "environment": stack.run("cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n'; env"),
+        "mail log": stack.run("cat /var/log/mail/mail.log"),
+        "image": stack.docker("history", "--no-trunc", "mailcrypt-dms-dev:13"),
+    }
+    for place, text in places.items():
+        for secret in secrets:
+            assert secret not in text, f"a secret is in the {place}"
+
+
+def test_the_private_key_file_is_0600_root(stack):
+    """With either provider only root can read it."""
+    assert stack.run("stat -c '%a %U:%G' /certs/k1.pem").strip() == "600 root:root"
+
+
+def test_an_added_account_changes_the_accounts_only(stack):
+    """The server goes on running; the one added by hand and the new one can log in."""
+    before = stack.container_id()
+    stack.run("setup email add hand@example.test secret-of-hand")
+    accounts = [
+        {"address": "user@example.test"},
+        {"address": "new@example.test", "password": "secret-of-new"},
+    ]
+    assert changed(stack.green(accounts=accounts)) == {"mailcrypt-accounts"}
+    assert stack.container_id() == before
+    wait = "for i in $(seq 100); do {} && exit 0; sleep 0.1; done; exit 1"
+    stack.run(wait.format("doveadm auth test new@example.test secret-of-new >/dev/null 2>&1"))
+    stack.run(wait.format("doveadm auth test hand@example.test secret-of-hand >/dev/null 2>&1"))
+
+
+def test_an_environment_edit_replaces_the_server_and_proves_it(stack):
+    """Exactly the server and its proof change, and stored mail is still readable."""
+    printed = stack.green(environment={"LOG_LEVEL": "debug"})
+    assert changed(printed) == {"mailcrypt-server", "mailcrypt-proof"}
+    assert "stored before every edit" in stack.read_all()
+
+
+def test_a_port_edit_asks_the_preflight(stack):
+    """A new port is tried before the server is touched."""
+    printed = stack.green(ports={"imap": "127.0.0.1:21432"})
+    assert changed(printed) == {"mailcrypt-preflight", "mailcrypt-server", "mailcrypt-proof"}
+    assert "stored before every edit" in stack.read_all()
+
+
+def test_a_file_that_switches_mail_crypt_off_stops_at_preflight(stack, tmp_path):
+    """The running server is not touched, twice; taking the file away is green at once."""
+    before = stack.container_id()
+    off = tmp_path / "99-off.conf"
+    off.write_text("protocol lmtp {\n  mail_plugins {\n    mail_crypt = no\n  }\n}\n")
+    off.chmod(0o644)
+    mount = {"source": str(off), "target": "/etc/dovecot/conf.d/99-off.conf"}
+    for _ in range(2):
+        printed = stack.red(mounts=[mount])
+        assert "mail_crypt is not loaded by lmtp" in printed
+        assert stack.container_id() == before
+    stack.green(mounts=None)
+    assert stack.container_id() == before
+
+
+def test_a_configuration_that_does_not_load_stops_at_preflight(stack, tmp_path):
+    """Dovecot's own words reach the user."""
+    before = stack.container_id()
+    bad = tmp_path / "99-bad.conf"
+    bad.write_text("no_such_setting_at_all = 1\n")
+    bad.chmod(0o644)
+    printed = stack.red(mounts=[{"source": str(bad), "target": "/etc/dovecot/conf.d/99-bad.conf"}])
+    assert "no_such_setting_at_all" in printed
+    assert stack.container_id() == before
+    stack.green(mounts=None)
+
+
+def test_an_image_of_the_other_dialect_stops_at_preflight(stack):
+    """A statement that contradicts the image is an error, and the server runs on."""
+    before = stack.container_id()
+    printed = stack.red(image="mailcrypt-dms-dev:12")
+    assert "the image carries Dovecot 2.3" in printed
+    assert stack.container_id() == before
+    stack.green(image="mailcrypt-dms-dev:13")
+    assert stack.container_id() == before
+
+
+def test_a_port_in_use_stops_at_preflight(stack):
+    """The message names the port, and the server runs on."""
+    before = stack.container_id()
+    holder = ["docker", "run", "-d", "--rm", "--name", "life-holder", "-p", "127.0.0.1:21439:1"]
+    subprocess.run(
+        [*holder, "--entrypoint", "sleep", "mailcrypt-dms-dev:13", "300"],
+        check=True,
+        capture_output=True,
+    )
+    try:
+        printed = stack.red(ports={"imap": "127.0.0.1:21439"})
+    finally:
+        subprocess.run(["docker", "rm", "-f", "life-holder"], check=True, capture_output=True)
+    assert "21439" in printed
+    assert "already allocated" in printed
+    assert stack.container_id() == before
+    stack.green(ports={"imap": "127.0.0.1:21432"})
+
+
+def test_storing_in_clear_keeps_the_proof_red_until_it_is_mended(stack):
+    """What preflight cannot foresee, the proof sees: red, red again, then green."""
+    config = "/tmp/docker-mailserver"  # noqa: S108  (DMS's folder in the container)
+    patch = "sed -i s/mail_crypt.=.yes/mail_crypt=no/ /etc/dovecot/conf.d/10-custom.conf\n"
+    stack.run(f"cat > {config}/user-patches.sh", stdin=patch)
+    printed = stack.red(environment={"LOG_LEVEL": "info"})
+    assert "mail_crypt is not loaded by" in printed
+    assert "mail_crypt is not loaded by" in stack.red()
+    stack.run(f"rm {config}/user-patches.sh")
+    stack.green(environment=None)
+    assert "stored before every edit" in stack.read_all()
+
+
+BAD = {
+    "unknown setting": ({"imagee": "x"}, "imagee: unknown setting"),
+    "hostname": ({"hostname": "mail"}, "hostname: 'mail'"),
+    "no account": ({"accounts": []}, "no account at all"),
+    "empty key": ({"keys": [{"name": "k1", "pem": ""}]}, "keys[k1].pem: an empty text"),
+    "no engine": ({"dockerHost": "tcp://127.0.0.1:1"}, "no Docker engine answers"),
+    "no image": ({"image": "mailcrypt-no-such-image:1"}, "mailcrypt-no-such-image"),
+}
+
+
+@pytest.mark.parametrize(("change", "words"), BAD.values(), ids=BAD.keys())
+def test_bad_input_gets_one_clear_message_and_changes_nothing(stack, change, words):
+    """The running server stays, and the message names the setting."""
+    before, kept = stack.container_id(), dict(stack.config)
+    assert words in stack.red(**change)
+    assert stack.container_id() == before
+    stack.configure(**{name: kept.get(name) for name in change})

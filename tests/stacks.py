@@ -1,0 +1,122 @@
+"""A whole Pulumi project in a folder of its own, run by the real engine."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PASSPHRASE = "correct horse battery staple"
+
+BASE = {
+    "hostname": "mail.example.test",
+    "accounts": [{"address": "user@example.test"}],
+    "ports": {},
+    "protect": False,
+    "keepMail": False,
+    "deadline": 60,
+}
+
+
+class Stack:
+    """One stack; ``up`` never raises, tests look at its exit code and output."""
+
+    def __init__(self, folder, name):
+        self.folder, self.name = folder, name
+        self.config = {}
+        for file in ("Pulumi.yaml", "__main__.py"):
+            shutil.copy(ROOT / file, folder / file)
+        (folder / "stacks").mkdir()
+        (folder / "backend").mkdir()
+        self.environment = {
+            **os.environ,
+            "PULUMI_BACKEND_URL": f"file://{folder}/backend",
+            "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
+        }
+        self.environment.pop("PULUMI_CONFIG_PASSPHRASE_FILE", None)
+        self.pulumi("stack", "init", name, check=True)
+        # What init wrote (the salt of the passphrase) goes in front of every configuration.
+        self.head = self._file.read_text() if self._file.exists() else ""
+
+    @property
+    def _file(self):
+        return self.folder / "stacks" / f"Pulumi.{self.name}.yaml"
+
+    def pulumi(self, *argv, check=False):
+        done = subprocess.run(
+            ["pulumi", *argv],
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert not check or done.returncode == 0, done.stdout
+        return done
+
+    def configure(self, **changes):
+        """Change settings (None takes one out) and write the stack's file."""
+        self.config = {**BASE, **self.config, **changes}
+        chosen = {f"mailcrypt:{k}": v for k, v in self.config.items() if v is not None}
+        self._file.write_text(f"{self.head}\nconfig: {json.dumps(chosen, indent=2)}\n")
+
+    def up(self, **changes):
+        self.configure(**changes)
+        return self.pulumi("up", "--yes", "--skip-preview", "--stack", self.name)
+
+    def green(self, **changes):
+        """Run up, which must succeed; return what it printed."""
+        done = self.up(**changes)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def red(self, **changes):
+        """Run up, which must fail; return what it printed."""
+        done = self.up(**changes)
+        assert done.returncode != 0, done.stdout
+        assert "Traceback" not in done.stdout, done.stdout
+        return done.stdout
+
+    def preview(self):
+        return self.pulumi("preview", "--diff", "--stack", self.name).stdout
+
+    def outputs(self):
+        done = self.pulumi("stack", "output", "--json", "--show-secrets", "--stack", self.name)
+        return json.loads(done.stdout)
+
+    def state(self):
+        return self.pulumi("stack", "export", "--stack", self.name, check=True).stdout
+
+    def secrets(self):
+        exported = self.pulumi("stack", "export", "--show-secrets", "--stack", self.name)
+        return json.loads(exported.stdout)["deployment"]["resources"]
+
+    def destroy(self):
+        self.pulumi("destroy", "--yes", "--skip-preview", "--stack", self.name, check=True)
+
+    @property
+    def container(self):
+        return f"mailcrypt-{self.name}"
+
+    def docker(self, *argv):
+        return subprocess.run(["docker", *argv], capture_output=True, text=True, check=True).stdout
+
+    def container_id(self):
+        return self.docker("inspect", "-f", "{{.Id}}", self.container).strip()
+
+    def run(self, script, *, stdin=""):
+        """Run a shell script in the server; it must succeed."""
+        argv = ["docker", "exec", "-i", self.container, "sh", "-euc", script]
+        done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def save(self, body, user="user@example.test"):
+        """Store a mail as Dovecot does; return nothing."""
+        mail = f"Subject: test\n\n{body}\n"
+        self.run(f"doveadm save -u {user} -m INBOX", stdin=mail)
+
+    def read_all(self, user="user@example.test"):
+        return self.run(f"doveadm fetch -u {user} text mailbox INBOX")

@@ -1,0 +1,64 @@
+"""Merging declared accounts into docker-mailserver's file."""
+
+import bcrypt
+
+from mailcrypt_component.accounts import Account, merge
+
+PROBE = Account("mailcrypt-probe@example.test", password="p")
+BY_HAND = "hand@example.test|{SHA512-CRYPT}$6$x|userdb_quota_rule=*:bytes=1G\n"
+
+
+def lines_of(text):
+    return {line.split("|")[0]: line for line in text.splitlines()}
+
+
+def test_declared_accounts_and_the_probe_are_written():
+    """Each with a bcrypt hash of its password, never the password itself."""
+    merged = merge("", "", "", [Account("a@example.test", password="secret")], PROBE)
+    lines = lines_of(merged.accounts)
+    stored = lines["a@example.test"].partition("{BLF-CRYPT}")[2]
+    assert bcrypt.checkpw(b"secret", stored.encode())
+    assert "secret" not in merged.accounts
+    assert PROBE.address in lines
+
+
+def test_an_account_that_was_added_by_hand_survives():
+    """Its line stays to the letter, comments too."""
+    text = f"# mine\n{BY_HAND}"
+    merged = merge(text, "", "", [Account("a@example.test", password_hash="{X}y")], PROBE)
+    assert merged.accounts.startswith(text)
+
+
+def test_an_account_that_is_no_longer_declared_goes():
+    """Only what was declared before is taken out."""
+    first = merge(BY_HAND, "", "", [Account("a@example.test", password="x")], PROBE)
+    second = merge(first.accounts, first.receive_access, first.record, [], PROBE)
+    assert set(lines_of(second.accounts)) == {"hand@example.test", PROBE.address}
+
+
+def test_a_password_that_has_not_changed_keeps_its_hash():
+    """Writing again changes nothing, so nobody has to log in anew."""
+    declared = [Account("a@example.test", password="x")]
+    first = merge(BY_HAND, "", "", declared, PROBE)
+    assert merge(first.accounts, first.receive_access, first.record, declared, PROBE) == first
+
+
+def test_a_changed_password_gets_a_new_hash():
+    """The old one does not open the account any more, its quota stays."""
+    old = "a@example.test|{BLF-CRYPT}$2b$04$" + "x" * 53 + "|userdb_quota_rule=*:bytes=1G\n"
+    merged = merge(old, "", "", [Account("a@example.test", password="new")], PROBE)
+    line = lines_of(merged.accounts)["a@example.test"]
+    assert "x" * 53 not in line
+    assert line.endswith("|userdb_quota_rule=*:bytes=1G")
+
+
+def test_the_probe_takes_no_mail_from_outside():
+    """Restrictions made by hand stay."""
+    merged = merge("", "other@example.test REJECT\n", "", [], PROBE)
+    assert merged.receive_access == f"other@example.test REJECT\n{PROBE.address} REJECT\n"
+
+
+def test_no_value_shows_a_password():
+    """Neither an account nor the merged text is readable in a traceback."""
+    declared = Account("a@example.test", password="s3cret")
+    assert "s3cret" not in repr(declared) + repr(merge("", "", "", [declared], PROBE))

@@ -1,0 +1,59 @@
+"""The compiled configuration, one golden file per dialect and ring."""
+
+from pathlib import Path
+
+import pytest
+
+from mailcrypt_component import dms
+from mailcrypt_component.dialects import CryptModel, Dialect, of_version, render
+from mailcrypt_component.errors import SettingsError
+from mailcrypt_component.keyring import model_of
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+@pytest.mark.parametrize("names", [["k1"], ["k3", "k2", "k1"]], ids=len)
+def test_rendered_text_is_the_golden_file(dialect, names):
+    """A ring renders to exactly the file that real Dovecot loads in the server tests."""
+    golden = (GOLDEN / f"{dialect.value}-{len(names)}-keys.conf").read_text()
+    assert render(model_of(names), dialect) == golden
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+def test_an_empty_ring_is_refused(dialect):
+    """No configuration is written that could store nothing or in clear."""
+    with pytest.raises(SettingsError, match="empty"):
+        render(CryptModel((), "/certs/x"), dialect)
+
+
+@pytest.mark.parametrize(
+    ("version", "dialect"), [("2.3.19.1 (9b53102964)", "2.3"), ("2.4.1-4 (7d8c0e5759)", "2.4")]
+)
+def test_the_version_tells_the_dialect(version, dialect):
+    """What dovecot --version prints decides."""
+    assert of_version(version) is Dialect(dialect)
+
+
+@pytest.mark.parametrize("version", ["", "2.2.36", "3.0.0", "2.30.1", "dovecot"])
+def test_an_unknown_version_is_refused(version):
+    """A Dovecot that nobody tried is not guessed at."""
+    with pytest.raises(SettingsError, match="not supported"):
+        of_version(version)
+
+
+@pytest.mark.parametrize(
+    ("image", "dialect"),
+    [
+        ("mailserver/docker-mailserver:15.1.0", "2.3"),
+        ("docker.io/mailserver/docker-mailserver:v16", "2.4"),
+        ("ghcr.io/docker-mailserver/docker-mailserver:16.0", "2.4"),
+        ("mailserver/docker-mailserver:latest", None),
+        ("mailserver/docker-mailserver:edge", None),
+        ("example.test/my-docker-mailserver-16", None),
+        ("sha256:0123", None),
+    ],
+)
+def test_only_released_tags_tell_the_dialect(image, dialect):
+    """A moving tag says nothing; the image is asked instead."""
+    assert dms.dialect_of_tag(image) == dialect
