@@ -93,6 +93,7 @@ class DovecotConfig(pulumi.ComponentResource):
         name: str,
         settings: Settings,
         image_id: pulumi.Output[str],
+        docker_host: pulumi.Output[str | None],
         opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__("mailcrypt:index:DovecotConfig", name, {}, opts)
@@ -100,7 +101,7 @@ class DovecotConfig(pulumi.ComponentResource):
         found = (
             pulumi.Output.from_input(settings.dialect)
             if settings.dialect
-            else image_id.apply(lambda image: ask_dialect(settings.docker_host, image))
+            else pulumi.Output.all(docker_host, image_id).apply(lambda asked: ask_dialect(*asked))
         )
         self.dialect = found.apply(lambda dialect: Dialect(dialect).value)
         self.text = found.apply(lambda dialect: render(model, Dialect(dialect)))
@@ -170,11 +171,12 @@ class MailCryptServer(pulumi.ComponentResource):
         self._full_name = f"{name}-{pulumi.get_stack()}"
         self._settings = settings
         self._provider = self._make_provider()
+        self._host = self._docker_host()
         self._made_passwords: dict[str, pulumi.Output[str]] = {}
 
         image = self._image()
         ring = KeyRing(f"{name}-ring", settings, self._child())
-        config = DovecotConfig(f"{name}-dovecot", settings, image, self._child())
+        config = DovecotConfig(f"{name}-dovecot", settings, image, self._host, self._child())
         parts = _Parts(image, ring, config, self._volumes(), self._network())
         preflight = self._preflight(parts)
         password, accounts = self._accounts(parts, preflight)
@@ -207,6 +209,14 @@ class MailCryptServer(pulumi.ComponentResource):
         if host is None:
             return None
         return docker.Provider(f"{self._name}-docker", host=host, opts=self._child())
+
+    def _docker_host(self) -> pulumi.Output[str | None]:
+        """Return the host that the gates ask: the one that the resources go to."""
+        given = self.get_provider("docker:index/container:Container")
+        if self._settings.docker_host is None and isinstance(given, docker.Provider):
+            return pulumi.Output.from_input(given.host)
+        host = self._settings.docker_host or pulumi.Config("docker").get("host")
+        return pulumi.Output.from_input(host)
 
     def _image(self) -> pulumi.Output[str]:
         image = self._settings.image
@@ -253,6 +263,7 @@ class MailCryptServer(pulumi.ComponentResource):
             "ports": [f"{port.address}:{port.external}" for port in settings.ports],
         }
         needs = pulumi.Output.all(
+            host=self._host,
             image=parts.image,
             text=parts.config.text,
             dialect=parts.config.dialect,
@@ -268,7 +279,7 @@ class MailCryptServer(pulumi.ComponentResource):
         settings = self._settings
         return run_preflight(
             Plan(
-                docker_host=settings.docker_host,
+                docker_host=found["host"],
                 image=found["image"],
                 server=self._full_name,
                 dialect=Dialect(found["dialect"]),
@@ -295,7 +306,7 @@ class MailCryptServer(pulumi.ComponentResource):
         declared = pulumi.Output.secret(facts_of)
         config = parts.places.sources["config"]
         needs = pulumi.Output.all(
-            image=parts.image, config=config, declared=declared, password=password
+            host=self._host, image=parts.image, config=config, declared=declared, password=password
         )
         facts = {
             "config": config,
@@ -320,8 +331,7 @@ class MailCryptServer(pulumi.ComponentResource):
     def _write_accounts(self, found: Mapping[str, Any]) -> str:
         declared = [Account(**facts) for facts in found["declared"]]
         probe = Account(self._settings.probe_address, password=found["password"])
-        host = self._settings.docker_host
-        write_accounts(host, found["image"], found["config"], declared, probe)
+        write_accounts(found["host"], found["image"], found["config"], declared, probe)
         return f"{len(declared)} declared accounts, and the probe's, are written"
 
     def _certificate(self) -> tuple[pulumi.Output[str], pulumi.Output[str]] | None:
@@ -436,13 +446,13 @@ class MailCryptServer(pulumi.ComponentResource):
     ) -> pulumi.Output[dict[str, Any]]:
         settings = self._settings
         found = pulumi.Output.all(
+            dockerHost=self._host,
             container=server.id,
             dialect=parts.config.dialect,
             keyId=_current(parts.ring),
             password=password,
         )
         fixed = {
-            "dockerHost": settings.docker_host,
             "account": settings.probe_address,
             "deadline": settings.deadline,
         }

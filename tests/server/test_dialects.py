@@ -1,0 +1,83 @@
+"""Every golden file, loaded by the real Dovecot of its version."""
+
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from mailcrypt_component import dms
+from mailcrypt_component.dialects import Dialect
+from mailcrypt_component.docker_host import File, connect, throwaway
+from mailcrypt_component.doveconf import check_dovecot
+from mailcrypt_component.errors import PreflightError
+
+pytestmark = pytest.mark.server
+
+GOLDEN = Path(__file__).parents[1] / "unit" / "golden"
+IMAGES = {Dialect.V2_3: "mailcrypt-dms-dev:12", Dialect.V2_4: "mailcrypt-dms-dev:13"}
+
+
+def ask(dialect, text):
+    """Ask the Dovecot of a dialect what it makes of a 10-custom.conf."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    files = [File(dms.CUSTOM_CONF, text.encode(), mode=0o644)]
+    names = ("k1", "k2", "k3", "current.pub")
+    files += [File(f"/certs/{name}.pem", pem) for name in names]
+    with throwaway(connect(), IMAGES[dialect], files=files, purpose="golden") as container:
+        return check_dovecot(container, dialect, PreflightError, timeout=30)
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.conf")), ids=lambda path: path.stem)
+def test_real_dovecot_loads_the_golden_file(path):
+    """mail_crypt is loaded by each protocol, and the version is the dialect's."""
+    dialect = Dialect(path.name[:3])
+    assert ask(dialect, path.read_text()).startswith(dialect.value)
+
+
+BOTH = tuple(Dialect)
+SABOTAGE = {
+    "nothing loads it": (BOTH, lambda _: "# nothing\n", "not loaded by lmtp, lda, imap, pop3"),
+    "the other dialect": (
+        BOTH,
+        lambda text: golden(Dialect.V2_3 if "2.4" in text else Dialect.V2_4),
+        "doveconf -n",
+    ),
+    "off for imap": (
+        (Dialect.V2_3,),
+        lambda text: text + "protocol imap {\n  mail_plugins =\n}\n",
+        "not loaded by imap",
+    ),
+    "off for lda": (
+        (Dialect.V2_4,),
+        lambda text: text + "protocol lda {\n  mail_plugins {\n    mail_crypt = no\n  }\n}\n",
+        "not loaded by lda",
+    ),
+    "no key file": (
+        (Dialect.V2_3,),
+        lambda text: text.replace("k1.pem", "nowhere.pem"),
+        "nowhere.pem",
+    ),
+    "plugin {} in 2.4": (
+        (Dialect.V2_4,),
+        lambda text: text.replace("crypt_global_public_key_file =", "plugin {\n}\n#"),
+        "doveconf -n",
+    ),
+}
+CASES = [
+    pytest.param(dialect, spoil, words, id=f"{name}-{dialect.value}")
+    for name, (dialects, spoil, words) in SABOTAGE.items()
+    for dialect in dialects
+]
+
+
+def golden(dialect):
+    return (GOLDEN / f"{dialect.value}-1-keys.conf").read_text()
+
+
+@pytest.mark.parametrize(("dialect", "spoil", "words"), CASES)
+def test_a_sabotaged_file_is_told_by_its_cause(dialect, spoil, words):
+    """Dovecot's own view names what is wrong."""
+    with pytest.raises(PreflightError, match=words):
+        ask(dialect, spoil(golden(dialect)))
