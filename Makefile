@@ -17,7 +17,7 @@ else
 image :=
 endif
 
-.PHONY: help setup image stack up preview down verify password test test-unit lint clean
+.PHONY: help setup image stack up preview down verify password test test-unit lint bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
@@ -61,6 +61,9 @@ test-unit: ## the tests that need no Docker
 lint: ## ruff and mypy --strict
 	@engine/setup python
 	@$(use) ruff check . && mypy
+
+bench: setup image ## the benchmarks (paired, ratio in one run)
+	@$(use) python -m benchmarks.noop_up
 
 clean: ## remove the virtual environment, the built toolchain and the tests' caches
 	@rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

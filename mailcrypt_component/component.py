@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import secrets
 from dataclasses import dataclass, field
@@ -12,16 +13,13 @@ import pulumi_docker as docker
 import pulumi_tls as tls
 
 from mailcrypt_component import dms
-from mailcrypt_component.accounts import Account
 from mailcrypt_component.dialects import Dialect, digest, render
 from mailcrypt_component.errors import MailCryptError
 from mailcrypt_component.gates import behind, gate, generate_once
 from mailcrypt_component.keyring import PUBLIC_KEY_PATH, RingKey, model_of, private_path, read_key
-from mailcrypt_component.preflight import SERVER_LABEL, Plan, ask_dialect, run_preflight
-from mailcrypt_component.probe import target_of, verify
-from mailcrypt_component.provision import write_accounts
 from mailcrypt_component.settings import (
     BIND_TARGETS,
+    SERVER_LABEL,
     STORES,
     AccountSettings,
     KeySettings,
@@ -32,6 +30,7 @@ from mailcrypt_component.settings import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from types import ModuleType
 
     from mailcrypt_component.args import MailCryptServerArgs
 
@@ -101,7 +100,9 @@ class DovecotConfig(pulumi.ComponentResource):
         found = (
             pulumi.Output.from_input(settings.dialect)
             if settings.dialect
-            else pulumi.Output.all(docker_host, image_id).apply(lambda asked: ask_dialect(*asked))
+            else pulumi.Output.all(docker_host, image_id).apply(
+                lambda asked: _checks().ask_dialect(*asked)
+            )
         )
         self.dialect = found.apply(lambda dialect: Dialect(dialect).value)
         self.text = found.apply(lambda dialect: render(model, Dialect(dialect)))
@@ -276,23 +277,8 @@ class MailCryptServer(pulumi.ComponentResource):
         return gate(f"{self._name}-preflight", facts, self._run_preflight, needs, opts)
 
     def _run_preflight(self, found: Mapping[str, Any]) -> str:
-        settings = self._settings
-        return run_preflight(
-            Plan(
-                docker_host=found["host"],
-                image=found["image"],
-                server=self._full_name,
-                dialect=Dialect(found["dialect"]),
-                configuration=found["text"],
-                curves=found["curves"],
-                key_ids=tuple(found["key_ids"]),
-                mail=found["mail"],
-                config=found["config"],
-                mounts=settings.mounts,
-                ports=settings.ports,
-                deadline=settings.deadline,
-            )
-        )
+        seen: str = _checks().preflight(self._settings, self._full_name, found)
+        return seen
 
     def _accounts(
         self, parts: _Parts, preflight: pulumi.Stash
@@ -329,10 +315,8 @@ class MailCryptServer(pulumi.ComponentResource):
         return {"address": account.address, "password": password}
 
     def _write_accounts(self, found: Mapping[str, Any]) -> str:
-        declared = [Account(**facts) for facts in found["declared"]]
-        probe = Account(self._settings.probe_address, password=found["password"])
-        write_accounts(found["host"], found["image"], found["config"], declared, probe)
-        return f"{len(declared)} declared accounts, and the probe's, are written"
+        seen: str = _checks().provision(self._settings, found)
+        return seen
 
     def _certificate(self) -> tuple[pulumi.Output[str], pulumi.Output[str]] | None:
         """Return certificate and private key, or None where DMS's own settings decide."""
@@ -509,8 +493,14 @@ class MailCryptServer(pulumi.ComponentResource):
         }
 
 
-def _prove(facts: Mapping[str, Any]) -> str:
-    return verify(target_of(facts)).short
+def _checks() -> ModuleType:
+    """Import what talks to servers when it is needed: it would slow down each no-op."""
+    return importlib.import_module("mailcrypt_component.checks")
+
+
+def _prove(found: Mapping[str, Any]) -> str:
+    seen: str = _checks().proof(found)
+    return seen
 
 
 def _settings(args: Mapping[str, Any]) -> Settings:

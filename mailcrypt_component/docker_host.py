@@ -24,6 +24,7 @@ import docker.errors
 import docker.types
 import requests.exceptions
 
+from mailcrypt_component.engine_socket import DEFAULT_HOST, unreachable
 from mailcrypt_component.errors import UnreachableError
 
 if TYPE_CHECKING:
@@ -73,17 +74,12 @@ def connect(docker_host: str | None = None) -> DockerClient:
         UnreachableError: No engine answers there.
 
     """
-    host = docker_host or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    host = docker_host or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
     try:
         client = _client(host, from_environment=docker_host is None)
         client.ping()
     except _NOT_ANSWERING as error:
-        raise UnreachableError(
-            f"no Docker engine answers ({type(error).__name__})",
-            where=f"dockerHost {host}",
-            expected="a running Docker engine",
-            hint="start it, or set mailcrypt:dockerHost (or DOCKER_HOST)",
-        ) from None
+        raise unreachable(host, error) from None
     return client
 
 

@@ -29,6 +29,7 @@ from mailcrypt_component.doveconf import check_dovecot
 from mailcrypt_component.errors import PreflightError, UnreachableError
 from mailcrypt_component.keyring import PUBLIC_KEY_PATH, Curve, private_path
 from mailcrypt_component.mounts import as_mount
+from mailcrypt_component.settings import SERVER_LABEL
 from mailcrypt_component.store.volume import census
 
 if TYPE_CHECKING:
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
     from mailcrypt_component.settings import MountSettings, PortSettings
-
-SERVER_LABEL: Final = "mailcrypt.server"
-"""On every server's container; its value is the server's name."""
 
 
 @dataclass(frozen=True, slots=True)

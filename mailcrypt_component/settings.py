@@ -109,6 +109,9 @@ STORES: Final = {
 BIND_TARGETS: Final = {**STORES, "certs": dms.CERTS_DIR}
 """What may lie in a directory of the Docker host instead, by name."""
 
+SERVER_LABEL: Final = "mailcrypt.server"
+"""On every server's container; its value is the server's name."""
+
 DEFAULT_DEADLINE: Final = 120
 DEFAULT_STOP_GRACE: Final = 30
 PROBE_USER: Final = "mailcrypt-probe"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import pulumi
 from pulumi.runtime import config as runtime_config
 
-from mailcrypt_component.docker_host import connect
+from mailcrypt_component.engine_socket import require_engine
 from mailcrypt_component.errors import MailCryptError
 from mailcrypt_component.settings import read_settings
 
@@ -33,7 +33,7 @@ def args_of_stack() -> MailCryptServerArgs:
         if key.startswith(_PREFIX)
     }
     try:
-        connect(read_settings(args).docker_host).close()
+        require_engine(read_settings(args).docker_host)
     except MailCryptError as error:
         raise pulumi.RunError(str(error)) from None
     return cast("MailCryptServerArgs", args)

@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "mailcrypt_component"
-PURE = ("errors", "dialects", "dms", "settings", "keyring", "accounts", "cryptfile/*")
+PURE = (
+    "errors",
+    "engine_socket",
+    "dialects",
+    "dms",
+    "settings",
+    "keyring",
+    "accounts",
+    "cryptfile/*",
+)
 NO_PULUMI = (
     *PURE,
     "docker_host",

@@ -1,0 +1,81 @@
+"""Time an up in which nothing changes, against a bare program with the same resources.
+
+The bare program declares the same resources inline, without component, gates or
+validation. Both run in turn, so that the ratio holds when the machine drifts.
+
+Run: make bench (or python -m benchmarks.noop_up [RUNS])
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.stacks import Stack
+
+SETTINGS = {"image": "mailcrypt-dms-dev:13", "dialect": "2.4", "tls": {"mode": "self-signed"}}
+
+BARE = """
+import pulumi
+import pulumi_docker as docker
+import pulumi_tls as tls
+
+image = docker.RemoteImage("image", name="mailcrypt-dms-dev:13", keep_locally=True)
+key = tls.PrivateKey("key", algorithm="ECDSA", ecdsa_curve="P256")
+tls_key = tls.PrivateKey("tls-key", algorithm="ECDSA", ecdsa_curve="P256")
+certificate = tls.SelfSignedCert(
+    "tls", private_key_pem=tls_key.private_key_pem_pkcs8,
+    allowed_uses=["server_auth"], validity_period_hours=87600,
+)
+volumes = [docker.Volume(f"bare-{n}") for n in ("mail", "state", "logs", "config")]
+network = docker.Network("network")
+stashes = [pulumi.Stash(f"stash-{n}", input={"n": n}) for n in range(5)]
+paths = ["/var/mail", "/var/mail-state", "/var/log/mail", "/tmp/docker-mailserver"]
+server = docker.Container(
+    "server", image=image.image_id, must_run=True, entrypoints=["sleep"], command=["infinity"],
+    networks_advanced=[{"name": network.name}],
+    volumes=[{"volume_name": v.name, "container_path": p} for v, p in zip(volumes, paths)],
+    uploads=[
+        {"file": "/certs/k1.pem", "content": key.private_key_pem_pkcs8, "permissions": "0600"},
+        {"file": "/certs/tls.pem", "content": certificate.cert_pem, "permissions": "0644"},
+    ],
+)
+pulumi.export("id", server.id)
+"""
+
+
+def seconds(stack: Stack) -> float:
+    """Return how long one up takes in which nothing changes."""
+    start = time.perf_counter()
+    printed = stack.green()
+    took = time.perf_counter() - start
+    if "unchanged" not in printed or " created" in printed or " updated" in printed:
+        raise SystemExit(f"something changed:\n{printed}")
+    return took
+
+
+def main(runs: int) -> None:
+    """Print both medians and the median of the ratios."""
+    with tempfile.TemporaryDirectory() as folder:
+        stacks = []
+        for name in ("ours", "bare"):
+            (Path(folder) / name).mkdir()
+            stacks.append(Stack(Path(folder) / name, f"bench-{name}"))
+        ours, bare = stacks
+        (bare.folder / "__main__.py").write_text(BARE)
+        try:
+            ours.green(**SETTINGS)
+            bare.green(**SETTINGS)
+            pairs = [(seconds(ours), seconds(bare)) for _ in range(runs)]
+        finally:
+            for stack in stacks:
+                stack.destroy()
+    for name, values in zip(("component", "bare"), zip(*pairs, strict=True), strict=True):
+        print(f"{name:<10} {statistics.median(values):.2f} s  {min(values):.2f}-{max(values):.2f}")
+    ratios = [mine / theirs for mine, theirs in pairs]
+    print(f"ratio      {statistics.median(ratios):.2f}    {min(ratios):.2f}-{max(ratios):.2f}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 7)
