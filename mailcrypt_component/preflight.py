@@ -97,7 +97,7 @@ def _try_configuration(client: DockerClient, plan: Plan) -> str:
     with throwaway(
         client, plan.image, mounts=mounts, files=_files(plan), purpose="preflight"
     ) as container:
-        execute(container, ["sh", "-c", _LOCAL_CONF], timeout=plan.deadline)
+        imitate_start_up(container, timeout=plan.deadline)
         return check_dovecot(container, plan.dialect, PreflightError, timeout=plan.deadline)
 
 
@@ -145,11 +145,23 @@ def _output(container: Container, script: str, timeout: float) -> str:
     return result.stdout.decode(errors="replace")
 
 
-_LOCAL_CONF: Final = (
-    f"if [ -f {dms.CONFIG_DIR}/dovecot.cf ]; then "
-    f"cp {dms.CONFIG_DIR}/dovecot.cf {dms.LOCAL_CONF}; fi"
-)
-"""What docker-mailserver does with ``dovecot.cf`` when it starts."""
+_START_UP: Final = f"""
+if [ -f {dms.CONFIG_DIR}/dovecot.cf ]; then cp {dms.CONFIG_DIR}/dovecot.cf {dms.LOCAL_CONF}; fi
+grep -rhoE '=[[:space:]]*<[^[:space:]]+' /etc/dovecot --include='*.conf' \\
+  --exclude={dms.CUSTOM_CONF.rpartition("/")[2]} | sed 's/.*<//' | while read -r file; do
+  if [ ! -e "$file" ]; then mkdir -p "$(dirname "$file")"; echo made at start-up >"$file"; fi
+done
+"""
+
+
+def imitate_start_up(container: Container, *, timeout: float) -> None:
+    """Do in a bare container what docker-mailserver does to Dovecot's folder when it starts.
+
+    It copies ``dovecot.cf``, and makes files that its own configuration reads (the
+    Diffie-Hellman parameters); here they only have to exist.  What our own
+    configuration reads is left alone, so that a missing key is still found.
+    """
+    execute(container, ["sh", "-c", _START_UP], timeout=timeout)
 
 
 def _check_ring(client: DockerClient, plan: Plan) -> str:

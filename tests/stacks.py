@@ -79,6 +79,17 @@ class Stack:
         assert "Traceback" not in done.stdout, done.stdout
         return done.stdout
 
+    def verify(self, *argv):
+        """Run mailcrypt verify on this stack."""
+        return subprocess.run(
+            ["mailcrypt", "verify", "--stack", self.name, *argv],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
     def preview(self):
         return self.pulumi("preview", "--diff", "--stack", self.name).stdout
 

@@ -71,3 +71,14 @@ def test_destroy_leaves_nothing(make_stack):
     stack.destroy()
     for kind in (["ps", "-a"], ["volume", "ls"], ["network", "ls"]):
         assert "mailcrypt-gone" not in stack.docker(*kind)
+
+
+def test_a_protected_stack_refuses_to_be_destroyed(make_stack):
+    """Keys and volumes stay, and the message says how to give them up."""
+    stack = make_stack("kept", image="mailcrypt-dms-dev:13", dialect="2.4", protect=True)
+    stack.green()
+    refused = stack.pulumi("destroy", "--yes", "--skip-preview", "--stack", stack.name)
+    assert refused.returncode != 0
+    assert "protect" in refused.stdout
+    assert stack.container_id()
+    stack.green(protect=False)

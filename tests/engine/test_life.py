@@ -1,9 +1,16 @@
 """A server's life on the real engine: up, nothing, edits, secrets, sabotage."""
 
+import json
 import re
 import subprocess
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from tests.stacks import PASSPHRASE
+
+PROBE_MAILS = "cd /var/mail/example.test/mailcrypt-probe; find . -path '*/cur/*' -o -path '*/new/*'"
 
 pytestmark = pytest.mark.engine
 
@@ -166,9 +173,80 @@ def test_storing_in_clear_keeps_the_proof_red_until_it_is_mended(stack):
     printed = stack.red(environment={"LOG_LEVEL": "info"})
     assert "mail_crypt is not loaded by" in printed
     assert "mail_crypt is not loaded by" in stack.red()
+    verdict = stack.verify()
+    assert verdict.returncode in {1, 2}, "an unproven server is never called proven"
     stack.run(f"rm {config}/user-patches.sh")
     stack.green(environment=None)
     assert "stored before every edit" in stack.read_all()
+
+
+def test_verify_proves_again_and_leaves_nothing_behind(stack):
+    """Exit 0 with its evidence, in words and as JSON; no mail stays in any mailbox."""
+    sizes = f"du -sb /var/mail/example.test/user; {PROBE_MAILS}"
+    before = stack.run(sizes)
+    shown = stack.verify()
+    assert shown.returncode == 0, shown.stderr
+    assert "proven: mail is sealed to key" in shown.stdout
+    evidence = json.loads(stack.verify("--json").stdout)
+    assert evidence["verdict"] == "proven"
+    assert [check["name"] for check in evidence["checks"]] == [
+        "server",
+        "configuration",
+        "delivery",
+        "on disk",
+        "in clear",
+        "read back",
+    ]
+    assert stack.run(sizes) == before
+
+
+def test_verify_says_1_where_the_public_key_is_another(stack):
+    """Mail that nobody can read is found out, and the mended server is proven again."""
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    foreign = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    path = "/certs/current.pub.pem"
+    stack.run(f"cp {path} /root/kept && cat > {path}", stdin=foreign)
+    stack.run("doveadm reload && sleep 1")
+    failed = stack.verify("--json")
+    stack.run(f"cat /root/kept > {path} && doveadm reload && sleep 1")
+    assert failed.returncode == 1
+    assert json.loads(failed.stdout)["found"].startswith("sealed to ")
+    assert stack.verify().returncode == 0
+
+
+def test_verify_says_2_where_it_cannot_find_out(stack):
+    """A server that does not run is neither proven nor refuted; a paused stack is no verdict."""
+    stack.docker("rename", stack.container, "mailcrypt-life-away")
+    try:
+        gone = stack.verify()
+    finally:
+        stack.docker("rename", "mailcrypt-life-away", stack.container)
+    assert gone.returncode == 0, "the id is what counts, not the name"
+    stack.environment["PULUMI_CONFIG_PASSPHRASE"], kept = "wrong", PASSPHRASE
+    try:
+        assert stack.verify().returncode == 2
+    finally:
+        stack.environment["PULUMI_CONFIG_PASSPHRASE"] = kept
+
+
+def test_a_killed_proof_leaves_nothing_that_the_next_does_not_clean(stack):
+    """SIGKILL at any moment; afterwards the probe's mailbox is empty."""
+    for delay in (0.3, 0.6, 0.9, 1.2):
+        argv = ["mailcrypt", "verify", "--stack", stack.name]
+        running = subprocess.Popen(
+            argv,
+            cwd=stack.folder,
+            env=stack.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            running.wait(timeout=delay)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.wait()
+    assert stack.verify().returncode == 0
+    assert stack.run(PROBE_MAILS) == ""
 
 
 BAD = {

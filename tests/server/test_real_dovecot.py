@@ -11,6 +11,7 @@ from mailcrypt_component.dialects import Dialect
 from mailcrypt_component.docker_host import File, connect, throwaway
 from mailcrypt_component.doveconf import check_dovecot
 from mailcrypt_component.errors import PreflightError
+from mailcrypt_component.preflight import imitate_start_up
 
 pytestmark = pytest.mark.server
 
@@ -18,14 +19,16 @@ GOLDEN = Path(__file__).parents[1] / "unit" / "golden"
 IMAGES = {Dialect.V2_3: "mailcrypt-dms-dev:12", Dialect.V2_4: "mailcrypt-dms-dev:13"}
 
 
-def ask(dialect, text):
+def ask(dialect, text, more=()):
     """Ask the Dovecot of a dialect what it makes of a 10-custom.conf."""
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     files = [File(dms.CUSTOM_CONF, text.encode(), mode=0o644)]
     names = ("k1", "k2", "k3", "current.pub")
     files += [File(f"/certs/{name}.pem", pem) for name in names]
+    files += more
     with throwaway(connect(), IMAGES[dialect], files=files, purpose="golden") as container:
+        imitate_start_up(container, timeout=30)
         return check_dovecot(container, dialect, PreflightError, timeout=30)
 
 
@@ -37,6 +40,16 @@ def test_real_dovecot_loads_the_golden_file(path):
 
 
 BOTH = tuple(Dialect)
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+def test_a_file_that_dms_makes_at_start_up_is_no_fault(dialect):
+    """The genuine image lacks its Diffie-Hellman parameters until it starts."""
+    setting = "ssl_dh = <" if dialect is Dialect.V2_3 else "ssl_server_dh_file = "
+    dh = File("/etc/dovecot/conf.d/11-dh.conf", f"{setting}/etc/dovecot/dh.pem\n".encode())
+    assert ask(dialect, golden(dialect), [dh]).startswith(dialect.value)
+
+
 SABOTAGE = {
     "nothing loads it": (BOTH, lambda _: "# nothing\n", "not loaded by lmtp, lda, imap, pop3"),
     "the other dialect": (
