@@ -176,8 +176,14 @@ class _Proof:
         queued = re.search(rf"(\w+): message-id=<{self._message_id}>", log)
         if queued is None:
             return None
-        refused = re.search(rf"{queued.group(1)}: to=.*status=((?:bounced|deferred).*)", log)
-        return refused.group(1) if refused else None
+        tries = re.findall(rf"{queued.group(1)}: (to=.*status=(?:bounced|deferred).*)", log)
+        if not tries:
+            return None
+        if "status=bounced" in tries[-1] or "dovecot/lmtp" in tries[-1]:
+            return str(tries[-1]).partition("status=")[2]
+        # A filter before delivery is still starting up; Postfix would wait for minutes.
+        execute(self._container, ["postqueue", "-f"], timeout=self._left())
+        return None
 
     def _check_files(self) -> str:
         files = self._files()
