@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -131,3 +132,9 @@ class Stack:
 
     def read_all(self, user="user@example.test"):
         return self.run(f"doveadm fetch -u {user} text mailbox INBOX")
+
+
+def changed(printed):
+    """Return the resources that an up changed, as {type's last word name: operation}."""
+    lines = re.findall(r"^ *(\+|~|-|\+-|\+\+|--) +(\S+) (\S+) (\w+) \(", printed, re.MULTILINE)
+    return {name for _, _, name, done in lines if done in {"created", "updated", "replaced"}}

@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.stacks import changed
+
 pytestmark = pytest.mark.engine
 
 
@@ -42,7 +44,9 @@ def test_a_ring_that_cannot_open_stored_mail_is_refused(stack):
 def test_rotation_keeps_old_mail_readable(stack):
     """New mail is sealed to the new key, old mail is still read."""
     old = stack.outputs()["keyId"]
-    stack.green(keys=[{"name": "k2"}, {"name": "k1"}])
+    printed = stack.green(keys=[{"name": "k2"}, {"name": "k1"}])
+    # The key itself was made by the update that preflight refused.
+    assert changed(printed) == {"mailcrypt-preflight", "mailcrypt-server", "mailcrypt-proof"}
     assert stack.outputs()["keyIds"][1] == old
     assert stack.outputs()["keyId"] != old
     stack.save("sealed to k2 by Dovecot 2.3")
@@ -51,7 +55,9 @@ def test_rotation_keeps_old_mail_readable(stack):
 
 def test_the_step_to_dovecot_2_4_keeps_all_mail_readable(stack):
     """The same volume, the other dialect, a retired key: everything is read."""
-    stack.green(image="mailcrypt-dms-dev:13")
+    printed = stack.green(image="mailcrypt-dms-dev:13")
+    gates_and_server = {"mailcrypt-preflight", "mailcrypt-server", "mailcrypt-proof"}
+    assert changed(printed) == {"mailcrypt-image", *gates_and_server}
     assert stack.outputs()["dovecotDialect"] == "2.4"
     stack.save("sealed to k2 by Dovecot 2.4")
     mail = stack.read_all()

@@ -1,14 +1,13 @@
 """A server's life on the real engine: up, nothing, edits, secrets, sabotage."""
 
 import json
-import re
 import subprocess
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.stacks import PASSPHRASE
+from tests.stacks import PASSPHRASE, changed
 
 PROBE_MAILS = "cd /var/mail/example.test/mailcrypt-probe; find . -path '*/cur/*' -o -path '*/new/*'"
 
@@ -29,12 +28,6 @@ def stack(make_stack):
     assert "mailcrypt-proof: proven" in printed
     stack.save("stored before every edit")
     return stack
-
-
-def changed(printed):
-    """Return the resources that an up changed, as {type's last word name: operation}."""
-    lines = re.findall(r"^ *(\+|~|-|\+-|\+\+|--) +(\S+) (\S+) (\w+) \(", printed, re.MULTILINE)
-    return {name for _, _, name, done in lines if done in {"created", "updated", "replaced"}}
 
 
 def test_a_second_up_changes_nothing_and_runs_no_gate(stack):
