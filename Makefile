@@ -12,8 +12,10 @@ use := eval "$$(engine/setup env)";
 ifeq ($(STACK),dev)
 export PULUMI_BACKEND_URL := file://$(CURDIR)/.state/backend
 export PULUMI_CONFIG_PASSPHRASE_FILE := $(CURDIR)/.state/passphrase
+config := --config-file .state/Pulumi.dev.yaml
 image := image
 else
+config :=
 image :=
 endif
 
@@ -33,11 +35,11 @@ stack: setup $(image)
 	@$(use) engine/stack $(STACK)
 
 up: stack ## set everything up and run a verified, encrypted mail server
-	@$(use) pulumi up --stack $(STACK) --yes --skip-preview --suppress-outputs
+	@$(use) pulumi up --stack $(STACK) $(config) --yes --skip-preview --suppress-outputs
 	@$(use) python -m mailcrypt_component.cli.summary $(STACK)
 
 preview: stack ## show what up would change
-	@$(use) pulumi preview --stack $(STACK) --diff
+	@$(use) pulumi preview --stack $(STACK) $(config) --diff
 
 down: setup ## remove the stack's server (refused where it is protected)
 	@$(use) engine/stack --down $(STACK)

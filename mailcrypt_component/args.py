@@ -1,10 +1,12 @@
-"""The component's arguments, as users write them."""
+"""The component's arguments, as users write them.
 
-from __future__ import annotations
+Pulumi's component host reads these annotations as types, so there is no
+``from __future__ import annotations`` here.
+"""
 
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
-import pulumi  # noqa: TC002  (the component host reads these annotations when it runs)
+import pulumi
 
 
 class KeyArgs(TypedDict):
@@ -72,7 +74,7 @@ class MailCryptServerArgs(TypedDict):
     """Leave the volumes on the Docker host when destroyed; default true."""
     binds: NotRequired[dict[str, str]]
     """mail, state, logs, config or certs in a directory of the Docker host."""
-    ports: NotRequired[dict[str, int | str]]
+    ports: NotRequired[dict[str, Any]]
     """Service (smtp, imaps, …) or container port to host port or address:port."""
     network: NotRequired[pulumi.Input[str]]
     """An existing network's name; default a network of its own."""

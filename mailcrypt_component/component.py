@@ -1,18 +1,23 @@
-"""The component: keys, configuration, volumes, gates and server as one graph."""
+"""The component: keys, configuration, volumes, gates and server as one graph.
 
-from __future__ import annotations
+No ``from __future__ import annotations`` here: Pulumi's component host reads the
+annotations as types.
+"""
 
 import importlib
 import json
 import secrets
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from types import ModuleType
+from typing import Any, Final, TypeVar
 
 import pulumi
 import pulumi_docker as docker
 import pulumi_tls as tls
 
 from mailcrypt_component import dms
+from mailcrypt_component.args import MailCryptServerArgs
 from mailcrypt_component.dialects import Dialect, digest, render
 from mailcrypt_component.errors import MailCryptError
 from mailcrypt_component.gates import behind, gate, generate_once
@@ -28,13 +33,8 @@ from mailcrypt_component.settings import (
     read_settings,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from types import ModuleType
-
-    from mailcrypt_component.args import MailCryptServerArgs
-
 _YEAR_HOURS: Final = 24 * 365
+_T = TypeVar("_T")
 
 
 class KeyRing(pulumi.ComponentResource):
@@ -54,11 +54,7 @@ class KeyRing(pulumi.ComponentResource):
         pems: pulumi.Output[list[str]] = pulumi.Output.all(
             *(self._pem(name, key) for key in settings.keys)
         )
-        self.keys = pems.apply(
-            lambda found: [
-                read_key(key, pem, settings.dialect) for key, pem in zip(names, found, strict=True)
-            ]
-        )
+        self.keys = pems.apply(lambda found: _plainly(_read_ring, names, found, settings.dialect))
         self.key_ids = _public(self.keys.apply(lambda keys: [key.key_id for key in keys]))
         self.public_key = _public(self.keys.apply(lambda keys: keys[0].public_pem))
         self.register_outputs({"keyIds": self.key_ids, "publicKey": self.public_key})
@@ -101,7 +97,7 @@ class DovecotConfig(pulumi.ComponentResource):
             pulumi.Output.from_input(settings.dialect)
             if settings.dialect
             else pulumi.Output.all(docker_host, image_id).apply(
-                lambda asked: _checks().ask_dialect(*asked)
+                lambda asked: _plainly(_checks().ask_dialect, *asked)
             )
         )
         self.dialect = found.apply(lambda dialect: Dialect(dialect).value)
@@ -165,7 +161,7 @@ class MailCryptServer(pulumi.ComponentResource):
         args: MailCryptServerArgs,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        settings = _settings(args)
+        settings = _plainly(read_settings, args)
         props = {"image": settings.image, "hostname": settings.hostname}
         super().__init__("mailcrypt:index:MailCryptServer", name, props, opts)
         self._name = name
@@ -503,9 +499,14 @@ def _prove(found: Mapping[str, Any]) -> str:
     return seen
 
 
-def _settings(args: Mapping[str, Any]) -> Settings:
+def _read_ring(names: Sequence[str], pems: Sequence[str], dialect: Dialect | None) -> list[RingKey]:
+    return [read_key(name, pem, dialect) for name, pem in zip(names, pems, strict=True)]
+
+
+def _plainly(function: Callable[..., _T], *args: Any) -> _T:
+    """Call it; a fault that a person can mend ends the program without a traceback."""
     try:
-        return read_settings(args)
+        return function(*args)
     except MailCryptError as error:
         raise pulumi.RunError(str(error)) from None
 

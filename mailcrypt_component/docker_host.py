@@ -15,7 +15,7 @@ import struct
 import tarfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +24,7 @@ import docker.errors
 import docker.types
 import requests.exceptions
 
+from mailcrypt_component.docker_ssh import tunnel
 from mailcrypt_component.engine_socket import DEFAULT_HOST, unreachable
 from mailcrypt_component.errors import UnreachableError
 
@@ -85,7 +86,7 @@ def connect(docker_host: str | None = None) -> DockerClient:
 
 def _client(host: str, *, from_environment: bool) -> DockerClient:
     if host.startswith("ssh://"):
-        return docker.DockerClient(base_url=host, use_ssh_client=True, timeout=_API_SECONDS)
+        return docker.DockerClient(base_url=tunnel(host), timeout=_API_SECONDS)
     if from_environment:
         return docker.from_env(timeout=_API_SECONDS)
     return docker.DockerClient(base_url=host, timeout=_API_SECONDS)
@@ -176,26 +177,18 @@ def _send(stream: Any, stdin: bytes) -> None:
 
 
 def _read_frames(stream: Any) -> tuple[bytes, bytes]:
-    """Read Docker's framing: stream number, three zeros, a length, then that many bytes."""
+    """Read Docker's framing: stream number, three zeros, a length, then that many bytes.
+
+    Frames that came in one packet with the answer's head wait in the buffer that
+    the head was read through, so they are read through it, too.
+    """
+    buffered = stream._response.raw._fp.fp  # noqa: SLF001  (docker-py offers no other way to it)
     parts: dict[int, list[bytes]] = {1: [], 2: []}
-    while len(head := _read_exactly(stream, 8)) == 8:  # noqa: PLR2004  (the frame's header)
-        number, size = struct.unpack(">BxxxL", head)
-        parts[number].append(_read_exactly(stream, size))
+    with suppress(OSError):
+        while len(head := buffered.read(8)) == 8:  # noqa: PLR2004  (the frame's header)
+            number, size = struct.unpack(">BxxxL", head)
+            parts[number].append(buffered.read(size))
     return b"".join(parts[1]), b"".join(parts[2])
-
-
-def _read_exactly(stream: Any, size: int) -> bytes:
-    raw, chunks, missing = _raw(stream), [], size
-    while missing:
-        try:
-            chunk = raw.recv(missing)
-        except OSError:
-            break
-        if not chunk:
-            break
-        chunks.append(chunk)
-        missing -= len(chunk)
-    return b"".join(chunks)
 
 
 def put_files(container: Container, files: Iterable[File]) -> None:

@@ -30,7 +30,7 @@ def args_of_stack() -> MailCryptServerArgs:
     args = {
         key.removeprefix(_PREFIX): _value(value)
         for key, value in raw.items()
-        if key.startswith(_PREFIX)
+        if key.startswith(_PREFIX) and value
     }
     try:
         require_engine(read_settings(args).docker_host)

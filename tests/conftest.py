@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.stacks import Stack
+from tests.stacks import ROOT, Stack
 
 
 @pytest.fixture(scope="module")
@@ -10,8 +10,8 @@ def make_stack(tmp_path_factory):
     """Make real stacks, each with a backend of its own; all are destroyed at the end."""
     made = []
 
-    def make(name, **config):
-        stack = Stack(tmp_path_factory.mktemp(name), name)
+    def make(name, project=ROOT, **config):
+        stack = Stack(tmp_path_factory.mktemp(name), name, project)
         made.append(stack)
         stack.configure(**config)
         return stack

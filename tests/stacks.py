@@ -23,11 +23,14 @@ BASE = {
 class Stack:
     """One stack; ``up`` never raises, tests look at its exit code and output."""
 
-    def __init__(self, folder, name):
+    def __init__(self, folder, name, project=ROOT):
         self.folder, self.name = folder, name
         self.config = {}
-        for file in ("Pulumi.yaml", "__main__.py"):
-            shutil.copy(ROOT / file, folder / file)
+        shutil.copy(project / "__main__.py", folder)
+        settings = re.sub("virtualenv: .*", f"virtualenv: {ROOT}/.venv", _read(project))
+        (folder / "Pulumi.yaml").write_text(settings)
+        self.project = re.search("^name: (.*)", settings).group(1)
+        self.base = BASE if project is ROOT else {}
         (folder / "stacks").mkdir()
         (folder / "backend").mkdir()
         self.environment = {
@@ -42,7 +45,8 @@ class Stack:
 
     @property
     def _file(self):
-        return self.folder / "stacks" / f"Pulumi.{self.name}.yaml"
+        folder = self.folder / "stacks" if self.project == "mailcrypt" else self.folder
+        return folder / f"Pulumi.{self.name}.yaml"
 
     def pulumi(self, *argv, check=False):
         done = subprocess.run(
@@ -59,8 +63,8 @@ class Stack:
 
     def configure(self, **changes):
         """Change settings (None takes one out) and write the stack's file."""
-        self.config = {**BASE, **self.config, **changes}
-        chosen = {f"mailcrypt:{k}": v for k, v in self.config.items() if v is not None}
+        self.config = {**self.base, **self.config, **changes}
+        chosen = {f"{self.project}:{k}": v for k, v in self.config.items() if v is not None}
         self._file.write_text(f"{self.head}\nconfig: {json.dumps(chosen, indent=2)}\n")
 
     def up(self, **changes):
@@ -131,7 +135,13 @@ class Stack:
         self.run(f"doveadm save -u {user} -m INBOX", stdin=mail)
 
     def read_all(self, user="user@example.test"):
-        return self.run(f"doveadm fetch -u {user} text mailbox INBOX")
+        """Return the whole inbox, as the server's IMAP process hands it out."""
+        asked = "a SELECT INBOX\r\nb FETCH 1:* BODY.PEEK[]\r\nc LOGOUT\r\n"
+        return self.run(f"/usr/lib/dovecot/imap -u {user}", stdin=asked)
+
+
+def _read(project):
+    return (project / "Pulumi.yaml").read_text()
 
 
 def changed(printed):

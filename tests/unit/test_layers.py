@@ -19,6 +19,7 @@ PURE = (
 NO_PULUMI = (
     *PURE,
     "docker_host",
+    "docker_ssh",
     "mounts",
     "doveconf",
     "provision",

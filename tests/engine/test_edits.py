@@ -1,0 +1,54 @@
+"""The table of two-step edits: one setting changes, exactly these resources follow."""
+
+import pytest
+
+from tests.stacks import changed
+
+pytestmark = pytest.mark.engine
+
+SERVER = {"mailcrypt-server", "mailcrypt-proof"}
+CHECKED = {"mailcrypt-preflight", *SERVER}
+
+
+@pytest.fixture(scope="module")
+def stack(make_stack):
+    """A server with one stored mail; the edits build on each other."""
+    stack = make_stack("edits", image="mailcrypt-dms-dev:13", dialect="2.4")
+    stack.docker("network", "create", "mailcrypt-edits-foreign")
+    stack.green()
+    stack.save("stored before every edit")
+    yield stack
+    stack.destroy()
+    stack.docker("network", "rm", "mailcrypt-edits-foreign")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("host")
+    folder.chmod(0o777)
+    return str(folder)
+
+
+EDITS = {
+    "hostname": ({"hostname": "post.example.test"}, SERVER),
+    "tls": ({"tls": {"mode": "self-signed"}}, {"mailcrypt-tls-key", "mailcrypt-tls", *SERVER}),
+    "environment": ({"environment": {"LOG_LEVEL": "debug"}}, SERVER),
+    "ports": ({"ports": {"imap": "127.0.0.1:21437"}}, CHECKED),
+    "mounts": ({"mounts": [{"source": "FOLDER", "target": "/srv/shared"}]}, CHECKED),
+    "binds": ({"binds": {"logs": "FOLDER"}}, SERVER),
+    "network": ({"network": "mailcrypt-edits-foreign"}, SERVER),
+    "stopGrace": ({"stopGrace": 20}, SERVER),
+    "probeAddress": ({"probeAddress": "prober@example.test"}, {"mailcrypt-accounts"}),
+    "keys": ({"keys": [{"name": "k2"}, {"name": "k1"}]}, {"mailcrypt-ring-k2", *CHECKED}),
+    "deadline": ({"deadline": 61}, set()),
+    "dialect": ({"dialect": None}, set()),
+}
+
+
+@pytest.mark.parametrize(("edit", "follow"), EDITS.values(), ids=EDITS.keys())
+def test_an_edit_changes_exactly_these(stack, folder, edit, follow):
+    """Stored mail is still read over IMAP, and a further up has nothing to do."""
+    filled = eval(repr(edit).replace("FOLDER", folder))  # noqa: S307
+    assert changed(stack.green(**filled)) == follow
+    assert "stored before every edit" in stack.read_all()
+    assert changed(stack.green()) == set()
