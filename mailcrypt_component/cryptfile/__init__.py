@@ -1,7 +1,7 @@
-"""Dovecot's encrypted-file format (lib-dcrypt): headers and key ids, values only.
+"""Dovecot's encrypted-file format (lib-dcrypt): values only, no server.
 
 The header of a sealed file names its recipients, so whom a mail is sealed to
-can be told without any private key.
+can be told without any private key.  With it, the mail is opened without Dovecot.
 """
 
 from mailcrypt_component.cryptfile.header import (
@@ -12,6 +12,7 @@ from mailcrypt_component.cryptfile.header import (
     NotSealed,
     Recipient,
     Truncated,
+    Unsupported,
     parse_header,
 )
 from mailcrypt_component.cryptfile.key_id import key_id
@@ -24,6 +25,7 @@ __all__ = [
     "NotSealed",
     "Recipient",
     "Truncated",
+    "Unsupported",
     "key_id",
     "parse_header",
 ]

@@ -39,6 +39,7 @@ _NAMES: Final = {
     bytes.fromhex("60864801650304011a"): "aes-192-gcm",
     bytes.fromhex("608648016503040106"): "aes-128-gcm",
     bytes.fromhex("60864801650304012a"): "aes-256-cbc",
+    bytes.fromhex("608648016503040116"): "aes-192-cbc",
     bytes.fromhex("608648016503040102"): "aes-128-cbc",
     bytes.fromhex("608648016503040201"): "sha256",
     bytes.fromhex("608648016503040202"): "sha384",
@@ -53,6 +54,10 @@ class NotSealed(FormatError):  # noqa: N818  (a finding, named after what it fin
 
 class Damaged(FormatError):  # noqa: N818
     """The magic is there, but what follows is not a header."""
+
+
+class Unsupported(FormatError):  # noqa: N818
+    """Dovecot could have written it, but it is of a kind that is not read here."""
 
 
 class Truncated(FormatError):  # noqa: N818
@@ -118,7 +123,8 @@ def parse_header(prefix: bytes) -> Header:
     Raises:
         NotSealed: The magic is not there.
         Truncated: More bytes are needed; it says how many.
-        Damaged: The header contradicts itself or is of another version.
+        Unsupported: The header is of version 1.
+        Damaged: The header contradicts itself or is of an unknown version.
 
     """
     if not prefix.startswith(MAGIC):
@@ -129,7 +135,8 @@ def parse_header(prefix: bytes) -> Header:
         raise Truncated(_FIXED, len(prefix))
     version = prefix[9]
     if version != 2:  # noqa: PLR2004  (the version this module reads)
-        raise Damaged(f"format version {version}", expected="version 2")
+        kind = Unsupported if version == 1 else Damaged
+        raise kind(f"format version {version}", expected="version 2")
     length = int.from_bytes(prefix[14:18])
     if not _FIXED < length <= HEADER_LIMIT:
         raise Damaged(f"a header length of {length} bytes", expected=f"at most {HEADER_LIMIT}")

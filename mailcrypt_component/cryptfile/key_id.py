@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from cryptography.hazmat.primitives.asymmetric import ec, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 
@@ -15,7 +15,7 @@ def key_id(public_key: object) -> str:
     compressed (Dovecot: ``dcrypt_openssl_public_key_id``).
 
     Args:
-        public_key: An EC or X25519 public key of ``cryptography``.
+        public_key: An EC, X25519 or RSA public key of ``cryptography``.
 
     Raises:
         TypeError: Any other kind of key.
@@ -23,7 +23,7 @@ def key_id(public_key: object) -> str:
     """
     if isinstance(public_key, ec.EllipticCurvePublicKey):
         return hashlib.sha256(_compressed(public_key)).hexdigest()
-    if isinstance(public_key, x25519.X25519PublicKey):
+    if isinstance(public_key, (x25519.X25519PublicKey, rsa.RSAPublicKey)):
         der = public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         return hashlib.sha256(der).hexdigest()
     raise TypeError(f"no key id for a {type(public_key).__name__}")
