@@ -85,6 +85,9 @@ class Flags(IntFlag):
     SAME_CIPHER = 16
 
 
+_INTEGRITY: Final = Flags.HMAC | Flags.AEAD | Flags.NO_INTEGRITY
+
+
 @dataclass(frozen=True, slots=True)
 class Recipient:
     """One key that can open the file; ``key_id`` is 64 lower-case hex digits."""
@@ -161,6 +164,8 @@ class _Parser:
         if self._rest or not recipients:
             raise Damaged("key data that does not end where it says")
         known = Flags(int.from_bytes(flags) & sum(Flags))
+        if (known & _INTEGRITY).bit_count() > 1:
+            raise Damaged(f"flags {known!r} that exclude each other")
         return Header(version, known, length, cipher, mac, rounds, recipients, key_hash)
 
     def _take(self, size: int) -> bytes:

@@ -1,0 +1,74 @@
+"""Real Dovecots that write single mails, without a server, for the tests of the format."""
+
+import contextlib
+
+from mailcrypt_component import dms
+from mailcrypt_component.dialects import CryptModel, Dialect, KeyFiles, render
+from mailcrypt_component.docker_host import File, connect, execute, throwaway
+from mailcrypt_component.preflight import imitate_start_up
+
+IMAGES = {Dialect.V2_3: "mailcrypt-dms-dev:12", Dialect.V2_4: "mailcrypt-dms-dev:13"}
+COMPRESSIONS = {
+    Dialect.V2_3: ("gz", "bz2", "zstd", "lz4"),
+    Dialect.V2_4: ("gz", "bz2", "zstd", "lz4"),
+}
+_EXTRA = {
+    Dialect.V2_3: "mail_plugins = $mail_plugins zlib\nmail_location = maildir:/tmp/mail\n"
+    "mail_uid = docker\nmail_gid = docker\n",
+    Dialect.V2_4: "mail_plugins {\n  mail_compress = yes\n}\n"
+    "mail_driver = maildir\nmail_path = /tmp/mail\n"
+    "mail_uid = docker\nmail_gid = docker\n",
+}
+_NOBODY = {Dialect.V2_3: "", Dialect.V2_4: "--no-userdb-lookup"}
+_COMPRESS = {
+    Dialect.V2_3: lambda method: f"plugin/zlib_save={method}",
+    Dialect.V2_4: lambda method: f"mail_compress_write_method={method}",
+}
+
+
+class Dovecot:
+    """One Dovecot in a container, with one key."""
+
+    def __init__(self, container, dialect):
+        self._container, self._dialect = container, dialect
+
+    def run(self, script, stdin=b""):
+        done = execute(self._container, ["sh", "-euc", script], stdin=stdin, timeout=120)
+        assert done.exit_code == 0, done.stderr.decode()[-600:]
+        return done.stdout
+
+    def write(self, mail, compression=None, options=()):
+        """Return the file that this Dovecot stores for a mail."""
+        chosen = [_COMPRESS[self._dialect](compression)] if compression else []
+        flags = " ".join(f"-o {option}" for option in (*chosen, *options))
+        return self.run(
+            "rm -rf /tmp/mail; export HOME=/tmp USER=root; cat > /tmp/plain;"
+            f" doveadm {flags} save {_NOBODY[self._dialect]} -m INBOX < /tmp/plain >&2;"
+            " cat /tmp/mail/new/* /tmp/mail/cur/* 2>/dev/null || true",
+            stdin=mail,
+        )
+
+    def read(self, sealed):
+        """Return the mail that this Dovecot finds in a file of a maildir."""
+        return self.run(
+            "rm -rf /tmp/mail; mkdir -p /tmp/mail/cur /tmp/mail/new /tmp/mail/tmp;"
+            " cat > '/tmp/mail/cur/1.a.b:2,S'; chown -R docker:docker /tmp/mail;"
+            " export HOME=/tmp USER=root;"
+            f" doveadm fetch {_NOBODY[self._dialect]} text mailbox INBOX | tail -n +2 | head -c -2",
+            stdin=sealed,
+        )
+
+
+@contextlib.contextmanager
+def dovecot(dialect, pem, public_pem):
+    """Run the Dovecot of a dialect with one key."""
+    model = CryptModel((KeyFiles("k1", "/certs/k1.pem"),), "/certs/current.pub.pem")
+    files = [
+        File(dms.CUSTOM_CONF, render(model, dialect).encode(), mode=0o644),
+        File("/etc/dovecot/local.conf", _EXTRA[dialect].encode(), mode=0o644),
+        File("/certs/k1.pem", pem),
+        File("/certs/current.pub.pem", public_pem, mode=0o644),
+    ]
+    with throwaway(connect(), IMAGES[dialect], files=files, purpose="writer") as container:
+        imitate_start_up(container, timeout=30)
+        yield Dovecot(container, dialect)

@@ -1,0 +1,90 @@
+"""The modes that no Dovecot of today writes by itself: HMAC, and the content's cipher for the key.
+
+Sealed here by the format's own description; a real Dovecot to compare with is missing.
+"""
+
+import hashlib
+import hmac
+import io
+import os
+
+import pytest
+from cryptography.hazmat.primitives import padding
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from mailcrypt_component.cryptfile import MAGIC, Damaged, key_id
+from mailcrypt_component.cryptfile.unseal import unseal, unseal_bytes
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+KEYS = {key_id(KEY.public_key()): KEY}
+SHA256 = bytes.fromhex("0609608648016503040201")
+CBC_OID = bytes.fromhex("060960864801650304012a")
+GCM_OID = bytes.fromhex("060960864801650304012e")
+
+
+def by_cbc(key, iv, plain):
+    padder = padding.PKCS7(128).padder()
+    encryptor = Cipher(AES(key), CBC(iv)).encryptor()
+    return encryptor.update(padder.update(plain) + padder.finalize()) + encryptor.finalize()
+
+
+def block(value):
+    return len(value).to_bytes(4) + value
+
+
+def wrap(flags, cipher, secret, *, same=False):
+    """Return a header that seals the content's secret to KEY."""
+    once = ec.generate_private_key(ec.SECP256R1())
+    shared = once.exchange(ec.ECDH(), KEY.public_key())
+    public = once.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    made = hashlib.pbkdf2_hmac("sha256", shared, public, 2048, 60 if same else 48)
+    if same:
+        sealed = AESGCM(made[:32]).encrypt(made[32:44], secret, made[44:])
+    else:
+        sealed = by_cbc(made[:32], made[32:], secret)
+    digest = hashlib.sha256(secret).digest()
+    for number in range(1, 2049):
+        digest = hashlib.sha256(digest + number.to_bytes(4)).digest()
+    recipient = bytes.fromhex(next(iter(KEYS))) + block(public) + block(sealed)
+    data = cipher + SHA256 + (2048).to_bytes(4) + block(b"\x01\x02" + recipient + block(digest))
+    return MAGIC + b"\x02" + flags.to_bytes(4) + (18 + len(data)).to_bytes(4) + data
+
+
+def by_hmac(plain):
+    secret = os.urandom(32 + 16 + 16)
+    sealed = by_cbc(secret[:32], secret[32:48], plain)
+    return wrap(1, CBC_OID, secret) + sealed + hmac.digest(secret[48:], sealed, "sha256")
+
+
+def by_nothing(plain):
+    secret = os.urandom(32 + 16)
+    return wrap(4, CBC_OID, secret) + by_cbc(secret[:32], secret[32:], plain)
+
+
+def by_same_cipher(plain):
+    secret = os.urandom(32 + 12 + 16)
+    sealed = AESGCM(secret[:32]).encrypt(secret[32:44], plain, secret[44:])
+    return wrap(2 | 16, GCM_OID, secret, same=True) + sealed
+
+
+@pytest.mark.parametrize("make", [by_hmac, by_nothing, by_same_cipher])
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 65_535, 65_536, 200_001])
+def test_it_comes_back(make, size):
+    plain = os.urandom(size)
+    assert unseal_bytes(make(plain), KEYS) == plain
+    assert b"".join(unseal(io.BytesIO(make(plain)), KEYS)) == plain
+
+
+@pytest.mark.parametrize("make", [by_hmac, by_same_cipher])
+def test_an_altered_content_is_damaged(make):
+    sealed = bytearray(make(b"x" * 1000))
+    sealed[-100] ^= 1
+    with pytest.raises(Damaged):
+        unseal_bytes(bytes(sealed), KEYS)
+    with pytest.raises(Damaged):
+        list(unseal(io.BytesIO(sealed), KEYS))

@@ -1,0 +1,144 @@
+"""Write the vectors anew: ``python -m tests.vectors.generate`` (needs the development images).
+
+``sealed/`` holds what real Dovecots stored, ``faults/`` the same spoiled in one way
+each, ``index.json`` what each must give.  The keys are for these files only.
+"""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from mailcrypt_component.cryptfile.unseal import ROUNDS_LIMIT
+from mailcrypt_component.dialects import Dialect
+from tests.dovecot import COMPRESSIONS, dovecot
+
+HERE = Path(__file__).parent
+MAIL = b"From: a@example.test\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\n\nGr\xc3\xbc\xc3\x9fe\n"
+LONG = MAIL + b"".join(b"line %05d of a longer mail\n" % number for number in range(3000))
+MAKERS = {
+    "p256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "p521": lambda: ec.generate_private_key(ec.SECP521R1()),
+    "x25519": x25519.X25519PrivateKey.generate,
+    "rsa": lambda: rsa.generate_private_key(65537, 2048),
+    "stranger": lambda: ec.generate_private_key(ec.SECP256R1()),
+}
+CAN = {
+    Dialect.V2_3: ("p256", "p384", "p521", "rsa"),
+    Dialect.V2_4: ("p256", "p384", "p521", "x25519", "rsa"),
+}
+ALGORITHMS = {
+    "aes-128-gcm-sha512": "crypt_write_algorithm=aes-128-gcm-sha512",
+    "aes-192-gcm-sha384": "crypt_write_algorithm=aes-192-gcm-sha384",
+}
+
+
+def keys():
+    """Make the keys that are not there; return their PEMs by name."""
+    folder = HERE / "keys"
+    folder.mkdir(exist_ok=True)
+    for name, make in MAKERS.items():
+        path = folder / f"{name}.pem"
+        if not path.exists():
+            pem = make().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            path.write_bytes(pem)
+    return {name: (folder / f"{name}.pem").read_bytes() for name in MAKERS}
+
+
+def sealed():
+    """Yield name, key's name, compression, plain mail and what a real Dovecot stored."""
+    from mailcrypt_component.cryptfile.keys import load_private_key  # noqa: PLC0415
+
+    pems = keys()
+    for dialect, names in CAN.items():
+        for name in names:
+            public = load_private_key(pems[name]).public_key()
+            pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+            with dovecot(dialect, pems[name], pem) as writer:
+                head = f"{dialect.value}-{name}"
+                yield f"{head}-small", name, None, MAIL, writer.write(MAIL)
+                if name != "p256":
+                    continue
+                yield f"{head}-long", name, None, LONG, writer.write(LONG)
+                for method in COMPRESSIONS[dialect]:
+                    yield f"{head}-{method}", name, method, LONG, writer.write(LONG, method)
+                if dialect is Dialect.V2_4:
+                    for algorithm, option in ALGORITHMS.items():
+                        stored = writer.write(LONG, options=[option])
+                        yield f"{head}-{algorithm}", name, None, LONG, stored
+
+
+def with_number(data, offset, number):
+    return data[:offset] + number.to_bytes(4) + data[offset + 4 :]
+
+
+def flipped(data, offset):
+    return data[:offset] + bytes([data[offset] ^ 1]) + data[offset + 1 :]
+
+
+def faults(good):
+    """Return every fault by name: the spoiled file and the error that it must give."""
+    end = int.from_bytes(good[14:18])
+    ephemeral, sealed_key = 48 + 1 + 33, 48 + 1 + 33 + 4 + 65
+    return {
+        "empty": (b"", "NotSealed"),
+        "in-clear": (MAIL, "NotSealed"),
+        "half-a-magic": (good[:5], "Truncated"),
+        "magic-alone": (good[:9], "Truncated"),
+        "ends-in-the-header": (good[: end - 1], "Truncated"),
+        "ends-behind-the-header": (good[:end], "Truncated"),
+        "ends-in-the-tag": (good[: end + 15], "Truncated"),
+        "last-byte-missing": (good[:-1], "Damaged"),
+        "garbage-behind-the-magic": (good[:9] + hashlib.sha512(b"x").digest() * 8, "Damaged"),
+        "garbage-behind-the-end": (good + b"x", "Damaged"),
+        "version-1": (good[:9] + b"\x01" + good[10:], "Unsupported"),
+        "version-3": (good[:9] + b"\x03" + good[10:], "Damaged"),
+        "header-length-0": (with_number(good, 14, 0), "Damaged"),
+        "header-length-4-gib": (with_number(good, 14, 0xFFFFFFFF), "Damaged"),
+        "header-length-1-more": (with_number(good, 14, end + 1), "Damaged"),
+        "rounds-0": (with_number(good, 40, 0), "Damaged"),
+        "rounds-above-the-limit": (with_number(good, 40, ROUNDS_LIMIT + 1), "Damaged"),
+        "rounds-4-gib": (with_number(good, 40, 0xFFFFFFFF), "Damaged"),
+        "key-data-4-gib": (with_number(good, 44, 0xFFFFFFFF), "Damaged"),
+        "no-recipient": (good[:48] + b"\x00" + good[49:], "Damaged"),
+        "255-recipients": (good[:48] + b"\xff" + good[49:], "Damaged"),
+        "unknown-key-type": (good[:49] + b"\x09" + good[50:], "Damaged"),
+        "another-recipient": (flipped(good, 50), "NoKey"),
+        "ephemeral-key-4-gib": (with_number(good, ephemeral, 0xFFFFFFFF), "Damaged"),
+        "ephemeral-key-off-the-curve": (flipped(good, ephemeral + 10), "Damaged"),
+        "sealed-key-4-gib": (with_number(good, sealed_key, 0xFFFFFFFF), "Damaged"),
+        "sealed-key-altered": (flipped(good, sealed_key + 10), "Damaged"),
+        "content-altered": (flipped(good, end), "Damaged"),
+        "tag-altered": (flipped(good, len(good) - 1), "Damaged"),
+        "unknown-cipher": (good[:20] + b"\x55" + good[21:], "Unsupported"),
+    }
+
+
+def main():
+    index = {"sealed": {}, "faults": {}}
+    for folder in ("sealed", "faults"):
+        shutil.rmtree(HERE / folder, ignore_errors=True)
+        (HERE / folder).mkdir()
+    for name, key, compression, plain, stored in sealed():
+        (HERE / "sealed" / name).write_bytes(stored)
+        digest = hashlib.sha256(plain).hexdigest()
+        index["sealed"][name] = {"key": key, "compression": compression, "sha256": digest}
+    good = (HERE / "sealed/2.4-p256-small").read_bytes()
+    for name, (data, error) in faults(good).items():
+        (HERE / "faults" / name).write_bytes(data)
+        index["faults"][name] = error
+    (HERE / "index.json").write_text(json.dumps(index, indent=1) + "\n")
+    print(f"{len(index['sealed'])} sealed files and {len(index['faults'])} faults")
+
+
+if __name__ == "__main__":
+    main()
