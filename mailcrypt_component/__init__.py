@@ -1,13 +1,21 @@
-"""docker-mailserver with encrypted mail storage, as a Pulumi component, proven."""
+"""docker-mailserver with encrypted mail storage, as a Pulumi component, proven.
 
-from mailcrypt_component.args import (
-    AccountArgs,
-    KeyArgs,
-    MailCryptServerArgs,
-    MountArgs,
-    TlsArgs,
-)
-from mailcrypt_component.component import DovecotConfig, KeyRing, MailCryptServer
+What is named here is imported when it is asked for: the command line reads mail
+without the engine that declares servers.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mailcrypt_component.args import (
+        AccountArgs,
+        KeyArgs,
+        MailCryptServerArgs,
+        MountArgs,
+        TlsArgs,
+    )
+    from mailcrypt_component.component import DovecotConfig, KeyRing, MailCryptServer
 
 __all__ = [
     "AccountArgs",
@@ -19,3 +27,10 @@ __all__ = [
     "MountArgs",
     "TlsArgs",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = "args" if name.endswith("Args") else "component"
+    return getattr(import_module(f"{__name__}.{module}"), name)

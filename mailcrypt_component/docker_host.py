@@ -113,13 +113,48 @@ def execute(
         UnreachableError: The container is gone, or the time is up.
 
     """
+    parts: dict[int, list[bytes]] = {1: [], 2: []}
+    code = -1
+    for number, data in _run(container, argv, stdin, user, timeout):
+        if number:
+            parts[number].append(data)
+        else:
+            code = int(data)
+    return Result(code, b"".join(parts[1]), b"".join(parts[2]))
+
+
+def stream(container: Container, argv: Sequence[str], *, timeout: float) -> Iterator[bytes]:
+    """Run a command in a container and yield what it prints, as it comes.
+
+    Raises:
+        UnreachableError: The container is gone, the time is up, or the command failed.
+
+    """
+    errors: list[bytes] = []
+    for number, data in _run(container, argv, b"", "", timeout):
+        if number == 1:
+            yield data
+        elif number:
+            errors.append(data)
+        elif int(data):
+            said = b"".join(errors).decode(errors="replace").strip()
+            raise UnreachableError(
+                said or f"{argv[0]} ended with exit code {int(data)}",
+                where=f"container {container.name}",
+            )
+
+
+def _run(
+    container: Container, argv: Sequence[str], stdin: bytes, user: str, timeout: float
+) -> Iterator[tuple[int, bytes]]:
+    """Yield 1 or 2 (output or errors) with what came; at the end 0 with the exit code."""
     api = api_of(container)
     try:
         made = api.exec_create(container.id, list(argv), stdin=bool(stdin), user=user)
-        stream = api.exec_start(made["Id"], socket=True)
-        with _closing_at(stream, timeout) as expired:
-            _send(stream, stdin)
-            out, err = _read_frames(stream)
+        attached = api.exec_start(made["Id"], socket=True)
+        with _closing_at(attached, timeout) as expired:
+            _send(attached, stdin)
+            yield from _read_frames(attached)
         if expired.is_set():
             raise UnreachableError(
                 f"{argv[0]} did not end within {timeout:.0f} s",
@@ -131,7 +166,7 @@ def execute(
         raise UnreachableError(
             f"cannot run {argv[0]}: {_explained(error)}", where=f"container {container.name}"
         ) from None
-    return Result(-1 if code is None else code, out, err)
+    yield 0, b"-1" if code is None else str(code).encode()
 
 
 def api_of(container: Container) -> docker.APIClient:
@@ -176,19 +211,17 @@ def _send(stream: Any, stdin: bytes) -> None:
         raw.shutdown(socket.SHUT_WR)
 
 
-def _read_frames(stream: Any) -> tuple[bytes, bytes]:
-    """Read Docker's framing: stream number, three zeros, a length, then that many bytes.
+def _read_frames(stream: Any) -> Iterator[tuple[int, bytes]]:
+    """Yield Docker's frames: stream number, three zeros, a length, then that many bytes.
 
     Frames that came in one packet with the answer's head wait in the buffer that
     the head was read through, so they are read through it, too.
     """
     buffered = stream._response.raw._fp.fp  # noqa: SLF001  (docker-py offers no other way to it)
-    parts: dict[int, list[bytes]] = {1: [], 2: []}
     with suppress(OSError):
         while len(head := buffered.read(8)) == 8:  # noqa: PLR2004  (the frame's header)
             number, size = struct.unpack(">BxxxL", head)
-            parts[number].append(buffered.read(size))
-    return b"".join(parts[1]), b"".join(parts[2])
+            yield number, buffered.read(size)
 
 
 def put_files(container: Container, files: Iterable[File]) -> None:

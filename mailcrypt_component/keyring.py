@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from mailcrypt_component import cryptfile
+from mailcrypt_component.cryptfile.key_id import key_id
 from mailcrypt_component.dialects import CryptModel, Dialect, KeyFiles
 from mailcrypt_component.dms import CERTS_DIR
 from mailcrypt_component.errors import KeyFault
@@ -103,7 +103,7 @@ def read_key(name: str, pem: str, dialect: Dialect | None = None) -> RingKey:
     refuse_curve(curve, dialect, where)
     public = key.public_key()
     public_pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    return RingKey(name, curve, cryptfile.key_id(public), public_pem.decode(), pem.strip() + "\n")
+    return RingKey(name, curve, key_id(public), public_pem.decode(), pem.strip() + "\n")
 
 
 def refuse_curve(curve: Curve, dialect: Dialect | None, where: str) -> None:

@@ -30,6 +30,7 @@ from mailcrypt_component.errors import PreflightError, UnreachableError
 from mailcrypt_component.keyring import PUBLIC_KEY_PATH, Curve, private_path
 from mailcrypt_component.mounts import as_mount
 from mailcrypt_component.settings import SERVER_LABEL
+from mailcrypt_component.store.tally import CLEAR, MBOX, NOT_SEALED, is_unknown
 from mailcrypt_component.store.volume import census
 
 if TYPE_CHECKING:
@@ -166,17 +167,18 @@ def imitate_start_up(container: Container, *, timeout: float) -> None:
 
 def _check_ring(client: DockerClient, plan: Plan) -> str:
     found = census(client, plan.image, plan.mail, deadline=plan.deadline)
-    unknown = {key: users for key, users in found.sealed.items() if key not in plan.key_ids}
+    states = found.states()
+    unknown = [state for state in states if is_unknown(state, plan.key_ids)]
     if unknown:
         raise PreflightError(
-            "; ".join(_count(key, users) for key, users in unknown.items()),
+            "; ".join(_count(state, found.by_user(state)) for state in unknown),
             where=f"mail volume {plan.mail}",
             expected=f"mail sealed to the declared ring: {', '.join(plan.key_ids)}",
             hint="declare the missing key again (keys: [new, old]), "
             "or restore it from your escrow; without it that mail is unreadable",
         )
-    sealed = sum(sum(users.values()) for users in found.sealed.values())
-    clear = sum(found.clear.values())
+    sealed = sum(number for state, number in states.items() if state not in NOT_SEALED)
+    clear = states.get(CLEAR, 0) + states.get(MBOX, 0)
     return f"{sealed} stored mails are sealed to the ring, {clear} lie in clear"
 
 

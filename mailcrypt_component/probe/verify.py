@@ -17,13 +17,13 @@ import docker.errors
 import tenacity
 
 from mailcrypt_component import dms
-from mailcrypt_component.cryptfile import NotSealed, parse_header
+from mailcrypt_component.cryptfile.header import NotSealed, parse_header
 from mailcrypt_component.docker_host import connect, execute
 from mailcrypt_component.doveconf import check_dovecot
 from mailcrypt_component.errors import FormatError, ProofError, UnreachableError
 from mailcrypt_component.probe.evidence import Check, Evidence, Target
 from mailcrypt_component.probe.imap import done, logged_in
-from mailcrypt_component.store.volume import read_mails
+from mailcrypt_component.store.volume import Mail, read_mails
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,7 +147,7 @@ class _Proof:
         self._poll(self._arrived)
         return "one mail through Postfix and LMTP, one through IMAP APPEND"
 
-    def _files(self) -> list[tuple[bytes, bytes]]:
+    def _files(self) -> list[Mail]:
         folder = f"{dms.MAIL_DIR}/{self._target.mail_folder}"
         try:
             return list(read_mails(self._container, folder, timeout=self._left()))
@@ -187,8 +187,8 @@ class _Proof:
 
     def _check_files(self) -> str:
         files = self._files()
-        for path, prefix in files:
-            self._check_file(path.decode(errors="replace"), prefix)
+        for mail in files:
+            self._check_file(mail.path.decode(errors="replace"), mail.prefix)
         return f"{len(files)} files sealed ({_CIPHER}, version 2) to {self._target.key_id}"
 
     def _check_file(self, path: str, prefix: bytes) -> None:

@@ -1,28 +1,28 @@
-"""Count the mails of a volume by what they are sealed to, without installing anything.
+"""Count the mails of a volume of a Docker host, without installing anything in it.
 
 A throw-away container of the server's own image reads each mail's first bytes
 with Perl, which every Debian has, and streams them out; they are parsed here, by
 our own format code.  The volume is mounted read-only.  Works on a remote Docker
-host too.
+host and while the server runs.
 """
 
 from __future__ import annotations
 
-import io
-from collections import Counter, defaultdict
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+import struct
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import docker.errors
 
 from mailcrypt_component import dms
-from mailcrypt_component.cryptfile import HEADER_LIMIT, NotSealed, parse_header
-from mailcrypt_component.docker_host import execute, throwaway
-from mailcrypt_component.errors import FormatError, UnreachableError
+from mailcrypt_component.cryptfile.header import HEADER_LIMIT
+from mailcrypt_component.docker_host import stream, throwaway
 from mailcrypt_component.mounts import as_mount
+from mailcrypt_component.store.maildir import is_dbox, is_mail_folder, place_of, shown
+from mailcrypt_component.store.tally import DBOX, MBOX, UNREADABLE, Tally, state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from docker import DockerClient
     from docker.models.containers import Container
@@ -31,49 +31,48 @@ _READ: Final = 512
 """A header for P-521 has 325 bytes; longer ones are read up to the limit."""
 
 
-@dataclass(slots=True)
-class Census:
-    """How many mails each user has, by state; users are ``domain/user``.
+class Mail(NamedTuple):
+    """What is read of one file: its path, first bytes, size in bytes and time of arrival."""
 
-    ``sealed`` counts per key id; ``clear`` and ``damaged`` per user.
-    """
-
-    sealed: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    clear: Counter[str] = field(default_factory=Counter)
-    damaged: Counter[str] = field(default_factory=Counter)
-
-    def add(self, user: str, prefix: bytes) -> None:
-        """Count one mail by its first bytes."""
-        try:
-            header = parse_header(prefix)
-        except NotSealed:
-            self.clear[user] += 1
-        except FormatError:
-            self.damaged[user] += 1
-        else:
-            for recipient in header.recipients:
-                self.sealed[recipient.key_id][user] += 1
+    path: bytes
+    prefix: bytes
+    size: int
+    arrived: int
 
 
-# Prints one record a mail: path length, path, prefix length, prefix; lengths of 4 bytes.
+# Prints one record a file: path and prefix, each with its length (4 bytes) in front, then
+# size and time of arrival (8 bytes each, big-endian).  Size -1: it cannot be read.
 _SCRIPT: Final = r"""
 use strict; use File::Find; binmode STDOUT; my $root = shift; my ($read, $limit) = @ARGV;
 find({ no_chdir => 1, wanted => sub {
   my $path = $File::Find::name;
-  return unless $path =~ m{/(?:cur|new)/[^/]+\z}s;
-  return unless lstat($path) && -f _;
-  open(my $file, "<:raw", $path) or return;
-  my $prefix = ""; sysread($file, $prefix, $read);
-  if (length($prefix) >= 18 && substr($prefix, 0, 9) eq "CRYPTED\x03\x07") {
-    my $length = unpack("N", substr($prefix, 14, 4));
-    sysread($file, $prefix, $length - $read, $read) if $length > $read && $length <= $limit;
-  } else { $prefix = substr($prefix, 0, 18); }
-  print pack("N/a* N/a*", $path, $prefix);
+  return unless my ($size, $time) = (lstat($path))[7, 9];
+  return unless -f _;
+  my $mail = $path =~ m{/(?:cur|new)/[^/]+\z}s;
+  my $dbox = !$mail && $path =~ m{/[um]\.[0-9]+\z}s;
+  my ($prefix, $file) = ("");
+  if (open($file, "<:raw", $path)) {
+    sysread($file, $prefix, $mail ? $read : 5);
+    return unless $mail || $dbox || $prefix eq "From ";
+    if (length($prefix) >= 18 && substr($prefix, 0, 9) eq "CRYPTED") {
+      my $length = unpack("N", substr($prefix, 14, 4));
+      sysread($file, $prefix, $length - $read, $read) if $length > $read && $length <= $limit;
+    } else { $prefix = substr($prefix, 0, 18); }
+  } else { return if $!{ENOENT} || !$mail; $size = -1; }
+  print pack("N/a* N/a* q> q>", $path, $prefix, $size, $time);
 } }, $root);
 """
 
 
-def census(client: DockerClient, image: str, mail: str, *, deadline: float) -> Census:
+def census(
+    client: DockerClient,
+    image: str,
+    mail: str,
+    *,
+    deadline: float,
+    years: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Tally:
     """Count the mails in a volume.
 
     Args:
@@ -81,6 +80,8 @@ def census(client: DockerClient, image: str, mail: str, *, deadline: float) -> C
         image: An image with Perl.
         mail: The volume's name, or a path on the Docker host.
         deadline: Seconds to take at the most.
+        years: Whether to count by year of arrival, too.
+        progress: Called now and then with the number of mails so far.
 
     Returns:
         The counts; a volume that does not exist is empty and is not made.
@@ -89,38 +90,63 @@ def census(client: DockerClient, image: str, mail: str, *, deadline: float) -> C
         UnreachableError: The engine, the image or the volume did not answer.
 
     """
-    found = Census()
+    found = Tally()
     if not _exists(client, mail):
         return found
     mount = as_mount(mail, dms.MAIL_DIR, read_only=True)
-    with throwaway(client, image, mounts=[mount], purpose="census") as container:
-        for path, prefix in read_mails(container, dms.MAIL_DIR, timeout=deadline):
-            found.add(_user(path), prefix)
+    lifetime = int(deadline) + 60
+    with throwaway(client, image, mounts=[mount], purpose="census", lifetime=lifetime) as container:
+        for number, one in enumerate(read_mails(container, dms.MAIL_DIR, timeout=deadline)):
+            _add(found, one, years=years)
+            if not number % _TOLD:
+                progress(number + 1)
     return found
 
 
-def read_mails(container: Container, root: str, *, timeout: float) -> Iterator[tuple[bytes, bytes]]:
-    """Yield each mail's path and first bytes, from below a folder of a container.
+def _add(found: Tally, mail: Mail, *, years: bool) -> None:
+    directory, _, name = mail.path.removeprefix(dms.MAIL_DIR.encode() + b"/").rpartition(b"/")
+    if mail.size < 0:
+        state = UNREADABLE
+    elif is_mail_folder(directory):
+        state = state_of(mail.prefix, mail.size)
+    else:
+        state = DBOX if is_dbox(name) else MBOX
+    found.add(place_of(directory), {state: 1})
+    found.add_example(state, shown(directory + b"/" + name))
+    if years:
+        found.add_year(time.gmtime(mail.arrived).tm_year, {state: 1})
+
+
+def read_mails(container: Container, root: str, *, timeout: float) -> Iterator[Mail]:
+    """Yield each mail below a folder of a container, as it is found.
 
     Raises:
         UnreachableError: The folder could not be read in time.
 
     """
-    argv = ["perl", "-e", _SCRIPT, root, str(_READ), str(HEADER_LIMIT)]
-    result = execute(container, argv, timeout=timeout)
-    if result.exit_code:
-        raise UnreachableError(
-            result.stderr.decode(errors="replace").strip(), where=f"{container.name}:{root}"
-        )
-    stream = io.BytesIO(result.stdout)
-    while size := stream.read(4):
-        path = stream.read(int.from_bytes(size))
-        yield path, stream.read(int.from_bytes(stream.read(4)))
+    argv = ["perl", "-MErrno", "-e", _SCRIPT, root, str(_READ), str(HEADER_LIMIT)]
+    held = bytearray()
+    for chunk in stream(container, argv, timeout=timeout):
+        held += chunk
+        start = 0
+        while record := _record(held, start):
+            mail, start = record
+            yield mail
+        del held[:start]
 
 
-def _user(path: bytes) -> str:
-    parts = path.decode(errors="backslashreplace").removeprefix(dms.MAIL_DIR + "/").split("/")
-    return "/".join(parts[:2])
+def _record(data: bytearray, start: int) -> tuple[Mail, int] | None:
+    """Take one record off; None where it has not come whole yet."""
+    fields = []
+    for _ in range(2):
+        end = start + 4 + int.from_bytes(data[start : start + 4])
+        if len(data) < start + 4 or len(data) < end:
+            return None
+        fields.append(bytes(data[start + 4 : end]))
+        start = end
+    if len(data) < start + 16:
+        return None
+    return Mail(fields[0], fields[1], *struct.unpack_from(">qq", data, start)), start + 16
 
 
 def _exists(client: DockerClient, mail: str) -> bool:
@@ -131,3 +157,6 @@ def _exists(client: DockerClient, mail: str) -> bool:
     except docker.errors.NotFound:
         return False
     return True
+
+
+_TOLD: Final = 1000

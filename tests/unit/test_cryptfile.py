@@ -8,14 +8,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailcrypt_component.cryptfile import (
-    MAGIC,
-    Damaged,
-    NotSealed,
-    Truncated,
-    key_id,
-    parse_header,
-)
+from mailcrypt_component.cryptfile.header import MAGIC, Damaged, NotSealed, Truncated, parse_header
+from mailcrypt_component.cryptfile.key_id import key_id
 from mailcrypt_component.errors import FormatError
 
 # Written by Dovecot 2.4.1 for a P-256 key with the id below.

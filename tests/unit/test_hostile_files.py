@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mailcrypt_component.cryptfile import MAGIC, NotSealed, key_id
 from mailcrypt_component.cryptfile.compression import LZ4_MAGIC, decompress
+from mailcrypt_component.cryptfile.header import MAGIC, NotSealed
+from mailcrypt_component.cryptfile.key_id import key_id
 from mailcrypt_component.cryptfile.keys import load_private_key
 from mailcrypt_component.cryptfile.seal import seal
 from mailcrypt_component.cryptfile.unseal import unseal, unseal_bytes

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from mailcrypt_component.cryptfile import MAGIC, Damaged, key_id
+from mailcrypt_component.cryptfile.header import MAGIC, Damaged
+from mailcrypt_component.cryptfile.key_id import key_id
 from mailcrypt_component.cryptfile.unseal import unseal, unseal_bytes
 
 KEY = ec.generate_private_key(ec.SECP256R1())

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mailcrypt_component.cryptfile import key_id, parse_header
 from mailcrypt_component.cryptfile.compression import decompress, method_of
+from mailcrypt_component.cryptfile.header import parse_header
+from mailcrypt_component.cryptfile.key_id import key_id
 from mailcrypt_component.cryptfile.keys import load_private_key
 from mailcrypt_component.cryptfile.unseal import NoKey, unseal, unseal_bytes
 from mailcrypt_component.errors import FormatError

@@ -1,0 +1,161 @@
+"""``mailcrypt audit``: is every stored mail sealed, and to which key?"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mailcrypt_component.errors import MailCryptError
+from mailcrypt_component.store.audit import MEANINGS, Audit, State
+from mailcrypt_component.store.walk import count
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mailcrypt_component.store.tally import Tally
+
+FOUND, NOT_KNOWN = 1, 2
+_ACCEPTABLE = ("unknown", "clear", "damaged", "retired", "dbox")
+_DAY = 86_400.0
+
+
+@click.command()
+@click.argument("path", required=False)
+@click.option("--stack", help="Audit the mail volume of this Pulumi stack's Docker host.")
+@click.option("--key-id", "key_ids", multiple=True, help="A key of the ring, current one first.")
+@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
+@click.option("--html", type=click.Path(dir_okay=False), help="Write a report page to this file.")
+@click.option(
+    "--fail-on",
+    default="clear,unknown,damaged",
+    show_default=True,
+    help=f"Exit with 1 where there are any of these: {', '.join(_ACCEPTABLE)}; or none.",
+)
+def audit(
+    path: str | None,
+    stack: str | None,
+    key_ids: tuple[str, ...],
+    as_json: bool,
+    html: str | None,
+    fail_on: str,
+) -> None:
+    """Count every mail of a store by what it is sealed to.
+
+    PATH is a Maildir, or a directory of many such as /var/mail or a backup of it.
+    With --stack it is the stack's mail volume, read through the Docker API while the
+    server runs.  Nothing is written, followed or decrypted; no key is needed.
+
+    Without --key-id (and --stack) every sealed mail counts as sealed, and its key
+    ids are listed.
+
+    Exit codes: 0 nothing of --fail-on; 1 some of it; 2 could not find out.
+    """
+    refused = _states(fail_on)
+    if (path is None) == (stack is None):
+        raise click.UsageError("name a PATH, or a --stack")
+    try:
+        with _Progress() as progress:
+            found = (
+                _of_stack(stack, years=bool(html), progress=progress.show)
+                if stack
+                else Audit(str(path), _of_path(str(path), bool(html), progress), key_ids)
+            )
+        if html:
+            _write_report(Path(html), found)
+    except MailCryptError as error:
+        click.echo(f"could not find out: {error}", err=True)
+        sys.exit(NOT_KNOWN)
+    click.echo(json.dumps(found.as_json(), indent=2) if as_json else _table(found))
+    faults = found.faults(refused)
+    if faults:
+        names = ", ".join(f"{number} {state.value}" for state, number in faults.items())
+        click.echo(f"not all is well: {names}", err=True)
+        sys.exit(FOUND)
+
+
+def _states(fail_on: str) -> list[str]:
+    names = [name for name in fail_on.split(",") if name and name != "none"]
+    for name in names:
+        if name not in _ACCEPTABLE:
+            raise click.BadParameter(
+                f"{name!r} is none of {', '.join(_ACCEPTABLE)}", param_hint="--fail-on"
+            )
+    return names
+
+
+def _of_path(path: str, years: bool, progress: _Progress) -> Tally:
+    return count(path, years=years, progress=progress.show if progress.shown else None)
+
+
+def _of_stack(stack: str, *, years: bool, progress: Callable[[int], None]) -> Audit:
+    from mailcrypt_component.cli.stack_outputs import stack_outputs  # noqa: PLC0415
+    from mailcrypt_component.docker_host import connect  # noqa: PLC0415
+    from mailcrypt_component.store.volume import census  # noqa: PLC0415
+
+    outputs = stack_outputs(stack)
+    client = connect(json.loads(outputs["verifyTarget"])["dockerHost"])
+    mail: str = outputs["volumes"]["mail"]
+    tally = census(client, outputs["imageId"], mail, deadline=_DAY, years=years, progress=progress)
+    return Audit(mail, tally, tuple(outputs["keyIds"]))
+
+
+def _write_report(path: Path, found: Audit) -> None:
+    from mailcrypt_component.store.report import report  # noqa: PLC0415
+
+    try:
+        path.write_text(report(found, time.time()), encoding="utf-8")
+    except OSError as error:
+        raise MailCryptError(
+            error.strerror or "cannot be written", where=str(path), expected="a file to write"
+        ) from None
+
+
+def _table(found: Audit) -> str:
+    states = found.by_state(found.tally.states())
+    lines = [f"{found.total} mails in {found.store}"]
+    lines += [f"{number:>10}  {MEANINGS[state]}" for state, number in states.items()]
+    keys = found.by_key()
+    if keys:
+        lines.append("by key id")
+        lines += [f"{number:>10}  {_known(found, key)}{key}" for key, number in keys.items()]
+    lines.append("by user and folder")
+    for place, counts in sorted(found.tally.places.items()):
+        shares = ", ".join(f"{n} {state.value}" for state, n in found.by_state(counts).items())
+        lines.append(f"            {place.user} {place.folder}: {shares}")
+    for state, paths in found.examples().items():
+        if state not in {State.CURRENT, State.RETIRED, State.SEALED}:
+            lines.append(f"{state.value}, for instance")
+            lines += [f"            {path}" for path in paths]
+    return "\n".join(lines)
+
+
+def _known(found: Audit, key: str) -> str:
+    if not found.key_ids:
+        return ""
+    return f"{found.state(key).value} "
+
+
+class _Progress:
+    """Shows the number of mails and the rate on a terminal, and nothing elsewhere."""
+
+    def __init__(self) -> None:
+        self.shown = sys.stderr.isatty()
+        self._start = time.monotonic()
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self.shown:
+            click.echo("\r\x1b[K", err=True, nl=False)
+
+    def show(self, number: int) -> None:
+        """Show how far it is."""
+        if self.shown:
+            rate = number / max(time.monotonic() - self._start, 0.001)
+            click.echo(f"\r{number} mails, {rate:,.0f}/s ", err=True, nl=False)

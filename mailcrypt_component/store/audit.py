@@ -1,0 +1,138 @@
+"""Say of a store what its counts mean: which mail the ring opens, and which is in clear."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from mailcrypt_component.store.tally import (
+    CLEAR,
+    DAMAGED,
+    DBOX,
+    MBOX,
+    UNREADABLE,
+    Counts,
+    Tally,
+    is_unknown,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class State(StrEnum):
+    """What a mail is, in view of a ring."""
+
+    CURRENT = "current"
+    RETIRED = "retired"
+    UNKNOWN = "unknown"
+    SEALED = "sealed"
+    """No ring was given to compare with."""
+    CLEAR = "clear"
+    MBOX = "mbox"
+    DAMAGED = "damaged"
+    UNREADABLE = "unreadable"
+    DBOX = "dbox"
+
+
+MEANINGS = {
+    State.CURRENT: "sealed to the current key",
+    State.RETIRED: "sealed to a retired key of the ring",
+    State.UNKNOWN: "sealed to a key that is not in the ring",
+    State.SEALED: "sealed (no key ids were given to compare with)",
+    State.CLEAR: "in clear",
+    State.MBOX: "mbox files, in clear: mail_crypt does not seal them",
+    State.DAMAGED: "damaged: empty, cut off, or not what Dovecot writes",
+    State.UNREADABLE: "could not be read",
+    State.DBOX: "files of sdbox or mdbox, counted but not looked into",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """A store's counts in view of a ring; ``key_ids`` is newest first and may be empty."""
+
+    store: str
+    tally: Tally
+    key_ids: tuple[str, ...]
+
+    def state(self, raw: str) -> State:
+        """Return what a tally's state means."""
+        if raw in _PLAIN:
+            return _PLAIN[raw]
+        if not self.key_ids:
+            return State.SEALED
+        if is_unknown(raw, self.key_ids):
+            return State.UNKNOWN
+        return State.CURRENT if raw == self.key_ids[0] else State.RETIRED
+
+    def by_state(self, counts: Counts) -> dict[State, int]:
+        """Return counts by what they mean, in the order of ``State``; zeros are left out."""
+        found: dict[State, int] = {}
+        for raw, number in counts.items():
+            state = self.state(raw)
+            found[state] = found.get(state, 0) + number
+        return {state: found[state] for state in State if found.get(state)}
+
+    @property
+    def total(self) -> int:
+        """Return how many files were counted."""
+        return sum(self.tally.states().values())
+
+    def by_key(self) -> Counts:
+        """Return the sealed mails by key id, most first."""
+        sealed = {raw: count for raw, count in self.tally.states().items() if raw not in _PLAIN}
+        return dict(sorted(sealed.items(), key=lambda item: -item[1]))
+
+    def faults(self, fail_on: Sequence[str]) -> dict[State, int]:
+        """Return the counts of the states that are not accepted."""
+        wanted = {State(name) for name in fail_on}
+        if State.CLEAR in wanted:
+            wanted.add(State.MBOX)
+        if State.DAMAGED in wanted:
+            wanted.add(State.UNREADABLE)
+        states = self.by_state(self.tally.states())
+        return {state: number for state, number in states.items() if state in wanted}
+
+    def examples(self) -> dict[State, list[str]]:
+        """Return a few paths of each state."""
+        found: dict[State, list[str]] = {}
+        for raw, paths in self.tally.examples.items():
+            found.setdefault(self.state(raw), []).extend(paths)
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it all, as ``schemas/audit.schema.json`` describes it."""
+        places = sorted(self.tally.places.items())
+        bad = (State.UNKNOWN, State.CLEAR, State.MBOX, State.DAMAGED, State.UNREADABLE, State.DBOX)
+        examples = self.examples()
+        return {
+            "store": self.store,
+            "total": self.total,
+            "states": _named(self.by_state(self.tally.states())),
+            "keys": self.by_key(),
+            "ring": list(self.key_ids),
+            "folders": [
+                {"user": place.user, "folder": place.folder, **_named(self.by_state(counts))}
+                for place, counts in places
+            ],
+            "years": {
+                str(year): _named(self.by_state(counts))
+                for year, counts in sorted(self.tally.years.items())
+            },
+            "examples": {state.value: examples[state] for state in bad if state in examples},
+        }
+
+
+_PLAIN = {
+    CLEAR: State.CLEAR,
+    MBOX: State.MBOX,
+    DAMAGED: State.DAMAGED,
+    UNREADABLE: State.UNREADABLE,
+    DBOX: State.DBOX,
+}
+
+
+def _named(counts: dict[State, int]) -> dict[str, int]:
+    return {state.value: number for state, number in counts.items()}
