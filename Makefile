@@ -52,6 +52,7 @@ password: ## print the passwords that were made for accounts
 	@$(use) pulumi stack output accountPasswords --show-secrets --stack $(STACK)
 
 test: setup image ## all tests; a part that cannot run is a failure
+	@engine/setup browser
 	@$(use) ruff check .
 	@$(use) mypy
 	@$(use) pytest
@@ -65,7 +66,7 @@ lint: ## ruff and mypy --strict
 	@$(use) ruff check . && mypy
 
 bench: setup image ## the benchmarks (paired, ratio in one run)
-	@$(use) python -m benchmarks.noop_up
+	@$(use) for each in noop_up audit recover; do python -m benchmarks.$$each; done
 
 clean: ## remove the virtual environment, the built toolchain and the tests' caches
 	@rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -28,6 +28,9 @@ class MailCryptError(Exception):
         self.hint = hint
         super().__init__(self._message())
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restored, (type(self), self.__dict__, self.args)
+
     def _message(self) -> str:
         head = f"{self.where}: {self.found}" if self.where else self.found
         lines = [head]
@@ -36,6 +39,16 @@ class MailCryptError(Exception):
         if self.hint:
             lines.append(f"  hint: {self.hint}")
         return "\n".join(lines)
+
+
+def _restored(
+    kind: type[MailCryptError], state: dict[str, object], args: tuple[object, ...]
+) -> MailCryptError:
+    """Make an error again that came from another process."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class SettingsError(MailCryptError):

@@ -1,4 +1,4 @@
-"""``mailcrypt audit``: is every stored mail sealed, and to which key?"""
+"""``mailcrypt audit`` tells whether every stored mail is sealed, and to which key."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from mailcrypt_component.cli.progress import Progress
 from mailcrypt_component.errors import MailCryptError
 from mailcrypt_component.store.audit import MEANINGS, Audit, State
 from mailcrypt_component.store.walk import count
@@ -59,7 +60,7 @@ def audit(
     if (path is None) == (stack is None):
         raise click.UsageError("name a PATH, or a --stack")
     try:
-        with _Progress() as progress:
+        with Progress("mails") as progress:
             found = (
                 _of_stack(stack, years=bool(html), progress=progress.show)
                 if stack
@@ -88,7 +89,7 @@ def _states(fail_on: str) -> list[str]:
     return names
 
 
-def _of_path(path: str, years: bool, progress: _Progress) -> Tally:
+def _of_path(path: str, years: bool, progress: Progress) -> Tally:
     return count(path, years=years, progress=progress.show if progress.shown else None)
 
 
@@ -138,24 +139,3 @@ def _known(found: Audit, key: str) -> str:
     if not found.key_ids:
         return ""
     return f"{found.state(key).value} "
-
-
-class _Progress:
-    """Shows the number of mails and the rate on a terminal, and nothing elsewhere."""
-
-    def __init__(self) -> None:
-        self.shown = sys.stderr.isatty()
-        self._start = time.monotonic()
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        if self.shown:
-            click.echo("\r\x1b[K", err=True, nl=False)
-
-    def show(self, number: int) -> None:
-        """Show how far it is."""
-        if self.shown:
-            rate = number / max(time.monotonic() - self._start, 0.001)
-            click.echo(f"\r{number} mails, {rate:,.0f}/s ", err=True, nl=False)

@@ -23,7 +23,7 @@ from mailcrypt_component.doveconf import check_dovecot
 from mailcrypt_component.errors import FormatError, ProofError, UnreachableError
 from mailcrypt_component.probe.evidence import Check, Evidence, Target
 from mailcrypt_component.probe.imap import done, logged_in
-from mailcrypt_component.store.volume import Mail, read_mails
+from mailcrypt_component.store.volume import read_mails
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from imaplib import IMAP4
 
     from docker.models.containers import Container
+
+    from mailcrypt_component.store.maildir import Mail
 
 _CIPHER: Final = "aes-256-gcm"
 _CLEAR_PLACES: Final = (dms.MAIL_DIR, dms.LOG_DIR, dms.STATE_DIR, "/tmp", "/var/tmp")  # noqa: S108

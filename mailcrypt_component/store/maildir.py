@@ -21,6 +21,15 @@ class Place(NamedTuple):
     folder: str
 
 
+class Mail(NamedTuple):
+    """What is read of one file: its path, first bytes, size in bytes and time of arrival."""
+
+    path: bytes
+    prefix: bytes
+    size: int
+    arrived: int
+
+
 def is_mail_folder(directory: bytes) -> bool:
     """Tell whether the files of a directory are mails."""
     return directory.rpartition(b"/")[2] in _MAILS

@@ -24,6 +24,8 @@ _TITLES: Final = {
 }
 _GOOD: Final = (State.CURRENT, State.RETIRED, State.SEALED)
 _TOP_USERS: Final = 40
+_LONGEST_SPAN: Final = 60
+_LABELLED: Final = 16
 
 _STYLE: Final = """
 :root{color-scheme:light dark;--bg:#fafaf8;--card:#fff;--ink:#1c1e21;--soft:#5d646d;--line:#e4e4df;
@@ -140,14 +142,9 @@ def _row(name: str, states: Mapping[State, int], largest: int) -> str:
 
 def _keys(found: Audit) -> str:
     keys = found.by_key()
-    rows = (
-        _row(f"<code>{escape(key)}</code>".replace('"', ""), {found.state(key): number}, largest)
-        for key, number in keys.items()
-        for largest in [max(keys.values())]
-    )
-    return _section(
-        "By key id", "".join(rows).replace('title="<code>', 'title="').replace('</code>">', '">')
-    )
+    largest = max(keys.values(), default=1)
+    rows = [_row(escape(key), {found.state(key): number}, largest) for key, number in keys.items()]
+    return _section("By key id", "".join(rows))
 
 
 def _years(found: Audit) -> str:
@@ -155,9 +152,9 @@ def _years(found: Audit) -> str:
     years = {year: found.by_state(counts) for year, counts in found.tally.years.items()}
     if not years:
         return ""
-    span = (
-        list(range(min(years), max(years) + 1)) if max(years) - min(years) < 60 else sorted(years)
-    )  # noqa: PLR2004
+    span = sorted(years)
+    if span[-1] - span[0] < _LONGEST_SPAN:
+        span = list(range(span[0], span[-1] + 1))
     largest = max(sum(states.values()) for states in years.values())
     step, height = 640 / len(span), 150
     parts = []
@@ -171,7 +168,7 @@ def _years(found: Audit) -> str:
                 f'width="{step * 0.76:.1f}" height="{tall:.1f}" fill="var(--{state.value})">'
                 f"<title>{year}, {_TITLES[state]}: {number:,}</title></rect>"
             )
-        if len(span) <= 16 or not index % 5:  # noqa: PLR2004  (room for the labels)
+        if len(span) <= _LABELLED or not index % 5:
             middle = index * step + step / 2
             parts.append(f'<text x="{middle:.1f}" y="168" text-anchor="middle">{year}</text>')
     drawn = (
@@ -199,10 +196,12 @@ def _folders(found: Audit) -> str:
     used = [state for state in State if state in found.by_state(found.tally.states())]
     head = "".join(f'<th class="n">{_TITLES[state]}</th>' for state in used)
     rows = "".join(
-        f"<tr><td>{escape(place.user)}</td><td>{escape(place.folder)}</td>{_cells(found.by_state(counts), used)}</tr>"
+        f"<tr><td>{escape(place.user)}</td><td>{escape(place.folder)}</td>"
+        f"{_cells(found.by_state(counts), used)}</tr>"
         for place, counts in sorted(found.tally.places.items())
     )
-    table = f"<table><thead><tr><th>user</th><th>folder</th>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    head = f"<thead><tr><th>user</th><th>folder</th>{head}</tr></thead>"
+    table = f"<table>{head}<tbody>{rows}</tbody></table>"
     return _section("Every folder", f'<div class="scroll">{table}</div>' if rows else "")
 
 

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import struct
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
 import docker.errors
 
 from mailcrypt_component import dms
 from mailcrypt_component.cryptfile.header import HEADER_LIMIT
-from mailcrypt_component.docker_host import stream, throwaway
+from mailcrypt_component.docker_host import execute, stream, throwaway
 from mailcrypt_component.mounts import as_mount
-from mailcrypt_component.store.maildir import is_dbox, is_mail_folder, place_of, shown
+from mailcrypt_component.store.maildir import Mail, is_dbox, is_mail_folder, place_of, shown
 from mailcrypt_component.store.tally import DBOX, MBOX, UNREADABLE, Tally, state_of
 
 if TYPE_CHECKING:
@@ -29,15 +30,6 @@ if TYPE_CHECKING:
 
 _READ: Final = 512
 """A header for P-521 has 325 bytes; longer ones are read up to the limit."""
-
-
-class Mail(NamedTuple):
-    """What is read of one file: its path, first bytes, size in bytes and time of arrival."""
-
-    path: bytes
-    prefix: bytes
-    size: int
-    arrived: int
 
 
 # Prints one record a file: path and prefix, each with its length (4 bytes) in front, then
@@ -101,6 +93,36 @@ def census(
             if not number % _TOLD:
                 progress(number + 1)
     return found
+
+
+@contextmanager
+def opened_volume(
+    client: DockerClient, image: str, mail: str, deadline: float
+) -> Iterator[tuple[Iterator[Mail], Callable[[bytes], bytes]]]:
+    """Give every mail of a volume, and a function that fetches a whole one.
+
+    Raises:
+        UnreachableError: The engine, the image or the volume did not answer.
+
+    """
+    mount = as_mount(mail, dms.MAIL_DIR, read_only=True)
+    with throwaway(
+        client, image, mounts=[mount], purpose="drill", lifetime=int(deadline) + 60
+    ) as container:
+
+        def fetch(path: bytes) -> bytes:
+            # A name need not be UTF-8, and arguments must be: it goes by standard input.
+            script = 'local $/; my $path = <STDIN>; open(my $f, "<:raw", $path) or exit 2;'
+            script += " binmode STDOUT; print while <$f>;"
+            full = dms.MAIL_DIR.encode() + b"/" + path
+            done = execute(container, ["perl", "-e", script], stdin=full, timeout=deadline)
+            if done.exit_code:
+                raise FileNotFoundError(path)
+            return done.stdout
+
+        head = len(dms.MAIL_DIR) + 1
+        found = read_mails(container, dms.MAIL_DIR, timeout=deadline)
+        yield (one._replace(path=one.path[head:]) for one in found), fetch
 
 
 def _add(found: Tally, mail: Mail, *, years: bool) -> None:

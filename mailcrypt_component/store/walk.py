@@ -8,17 +8,13 @@ nothing but regular files is opened.
 
 from __future__ import annotations
 
-import mmap
 import os
-import pickle
-import struct
-import sys
 import time
 from typing import TYPE_CHECKING, Final
 
 from mailcrypt_component.cryptfile.header import HEADER_LIMIT
 from mailcrypt_component.errors import UnreachableError
-from mailcrypt_component.store.maildir import is_dbox, is_mail_folder, place_of, shown
+from mailcrypt_component.store.maildir import Mail, is_dbox, is_mail_folder, place_of, shown
 from mailcrypt_component.store.tally import (
     DBOX,
     EXAMPLES,
@@ -29,6 +25,7 @@ from mailcrypt_component.store.tally import (
     Tally,
     state_of,
 )
+from mailcrypt_component.store.workers import cores, in_processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +34,8 @@ READ: Final = 512
 """Bytes read of each file first; a header has 255 for P-256, 325 for P-521."""
 
 _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_TICK: Final = 0.1
+BATCH: Final = 2000
+"""How many names are handed on at a time."""
 
 
 def count(
@@ -59,7 +57,25 @@ def count(
         UnreachableError: The directory cannot be read.
 
     """
-    base = os.fsencode(os.path.abspath(root))  # noqa: PTH100  (links in it stay as they are)
+    base = directory_of(root)
+
+    def job(index: int, number: int, tell: Callable[[int], None]) -> Tally:
+        return _Counter(base, years=years).run(share(base, index, number), tell)
+
+    total = Tally()
+    for tally in in_processes(job, workers or cores(), progress):
+        total.merge(tally)
+    return total
+
+
+def directory_of(root: str) -> bytes:
+    """Return the absolute path of a directory that can be read.
+
+    Raises:
+        UnreachableError: It cannot.
+
+    """
+    base = os.fsencode(os.path.abspath(root))
     try:
         os.scandir(base).close()
     except OSError as error:
@@ -69,105 +85,112 @@ def count(
             expected="a directory with mail",
             hint="name a Maildir, or the directory of all of them, such as a copy of /var/mail",
         ) from None
-    number = workers or len(os.sched_getaffinity(0))
-    seen = mmap.mmap(-1, 8 * number)
-    if number == 1 and progress is None:
-        return _Counter(base, 0, 1, seen, years=years).run()
-    running = [_start(_Counter(base, index, number, seen, years=years)) for index in range(number)]
-    total = Tally()
-    for pipe, child in running:
-        if progress:
-            _watch(pipe, seen, number, progress)
-        with os.fdopen(pipe, "rb") as result:
-            data = result.read()
-        if os.waitpid(child, 0)[1] or not data:
-            raise UnreachableError("a worker process died", where=shown(base))
-        total.merge(pickle.loads(data))  # noqa: S301  (our own worker wrote it)
-    return total
+    return base
 
 
-def _start(counter: _Counter) -> tuple[int, int]:
-    """Run a counter in a process of its own; return where its result comes and its id."""
-    ours, theirs = os.pipe()
-    child = os.fork()
-    if child:
-        os.close(theirs)
-        return ours, child
-    status = 1
-    try:
-        os.close(ours)
-        with os.fdopen(theirs, "wb") as result:
-            result.write(pickle.dumps(counter.run()))
-        status = 0
-    except KeyboardInterrupt:
-        pass
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
+def share(root: bytes, index: int, number: int) -> Iterator[tuple[bytes, list[bytes] | None]]:
+    """Yield each directory with the names of those files whose inode falls to an index.
+
+    The names come in batches; None for a directory that cannot be read.
+    """
+    waiting = [root]
+    while waiting:
+        directory = waiting.pop()
+        names: list[bytes] = []
+        try:
+            for entry in _entries(directory, waiting):
+                if entry.inode() % number == index:
+                    names.append(entry.name)
+                    if len(names) == BATCH:
+                        yield directory, names
+                        names = []
+        except FileNotFoundError:
+            continue
+        except OSError:
+            if index == 0:
+                yield directory, None
+            continue
+        if names:
+            yield directory, names
 
 
-def _watch(pipe: int, seen: mmap.mmap, number: int, progress: Callable[[int], None]) -> None:
-    import select  # noqa: PLC0415  (only where somebody looks on)
+def mails_of(root: str) -> Iterator[Mail]:
+    """Yield every mail below a directory, its path relative to it.
 
-    while not select.select([pipe], [], [], _TICK)[0]:
-        progress(sum(struct.unpack(f"{number}q", seen[:])))
-    progress(sum(struct.unpack(f"{number}q", seen[:])))
+    Raises:
+        UnreachableError: The directory cannot be read.
+
+    """
+    base = directory_of(root)
+    for directory, names in share(base, 0, 1):
+        relative = directory[len(base) + 1 :]
+        for name in names or () if is_mail_folder(directory) else ():
+            try:
+                file = os.open(directory + b"/" + name, _OPEN)
+            except OSError:
+                continue
+            try:
+                facts = os.fstat(file)
+                prefix = os.read(file, HEADER_LIMIT)
+                path = (relative + b"/" + name).lstrip(b"/")
+                yield Mail(path, prefix, facts.st_size, int(facts.st_mtime))
+            finally:
+                os.close(file)
+
+
+def fetch_from(root: str) -> Callable[[bytes], bytes]:
+    """Return a function that returns a whole file by its path relative to a directory."""
+    base = directory_of(root)
+
+    def fetch(path: bytes) -> bytes:
+        with os.fdopen(os.open(base + b"/" + path, _OPEN), "rb") as file:
+            return file.read()
+
+    return fetch
+
+
+def _entries(directory: bytes, waiting: list[bytes]) -> Iterator[os.DirEntry[bytes]]:
+    """Yield a directory's regular files; put its directories on the list to walk."""
+    mails = is_mail_folder(directory)
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.is_file(follow_symlinks=False):
+                yield entry
+            elif not mails and entry.is_dir(follow_symlinks=False):
+                waiting.append(entry.path)
 
 
 class _Counter:
-    """One worker's share: the files whose inode number leaves its index as remainder."""
+    """Counts the files that it is told of."""
 
-    def __init__(
-        self, root: bytes, index: int, number: int, seen: mmap.mmap, *, years: bool
-    ) -> None:
-        self._root, self._index, self._number = root, index, number
-        self._seen, self._years = seen, years
+    def __init__(self, root: bytes, *, years: bool) -> None:
+        self._root, self._years = root, years
         self._shapes = Shapes()
         self._tally = Tally()
-        self._done = 0
 
-    def run(self) -> Tally:
-        for directory, names in self._directories():
-            if not names:
-                continue
+    def run(
+        self,
+        directories: Iterator[tuple[bytes, list[bytes] | None]],
+        tell: Callable[[int], None],
+    ) -> Tally:
+        done = 0
+        for directory, names in directories:
             relative = directory[len(self._root) + 1 :]
-            count = self._mails if is_mail_folder(directory) else self._others
-            self._tally.add(place_of(relative), count(directory, names))
-            self._done += len(names)
-            struct.pack_into("q", self._seen, 8 * self._index, self._done)
-        return self._tally
-
-    def _directories(self) -> Iterator[tuple[bytes, list[bytes]]]:
-        """Yield each directory with the names of its files that fall to this worker."""
-        waiting = [self._root]
-        index, number = self._index, self._number
-        while waiting:
-            directory = waiting.pop()
-            names = []
-            mails = is_mail_folder(directory)
+            if names is None:
+                self._tally.add(place_of(relative), {UNREADABLE: 1})
+                self._tally.add_example(UNREADABLE, shown(relative) + "/")
+                continue
             try:
-                with os.scandir(directory) as entries:
-                    for entry in entries:
-                        if entry.is_file(follow_symlinks=False):
-                            if entry.inode() % number == index:
-                                names.append(entry.name)
-                                if len(names) == _BATCH:
-                                    yield directory, names
-                                    names = []
-                        elif not mails and entry.is_dir(follow_symlinks=False):
-                            waiting.append(entry.path)
+                counts = (self._mails if is_mail_folder(directory) else self._others)(
+                    directory, names
+                )
             except FileNotFoundError:
                 continue
-            except OSError:
-                if index == 0:
-                    self._count_unreadable(directory)
-                continue
-            yield directory, names
-
-    def _count_unreadable(self, directory: bytes) -> None:
-        relative = directory[len(self._root) + 1 :]
-        self._tally.add(place_of(relative), {UNREADABLE: 1})
-        self._tally.add_example(UNREADABLE, shown(relative) + "/")
+            if counts:
+                self._tally.add(place_of(relative), counts)
+            done += len(names)
+            tell(done)
+        return self._tally
 
     def _mails(self, directory: bytes, names: list[bytes]) -> Counts:
         counts: Counts = {}
@@ -234,6 +257,3 @@ class _Counter:
             return None
         finally:
             os.close(file)
-
-
-_BATCH: Final = 2000

@@ -15,6 +15,7 @@ PURE = (
     "keyring",
     "accounts",
     "cryptfile/*",
+    "escrow",
 )
 NO_PULUMI = (
     *PURE,

@@ -1,0 +1,91 @@
+"""``mailcrypt drill``: do the keys in escrow open what is stored?."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mailcrypt_component.cli.keys import keys_from
+from mailcrypt_component.errors import MailCryptError
+from mailcrypt_component.store.drill import Drill
+from mailcrypt_component.store.drill import drill as try_sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NOT_PROVEN, NOT_KNOWN = 1, 2
+_DAY = 86_400.0
+
+
+@click.command()
+@click.argument("store", required=False)
+@click.option("--stack", help="Take the sample from this stack's mail volume.")
+@click.option("--escrow", required=True, help="The escrow file to prove.")
+@click.option("--passphrase-file", help="Where its passphrase stands; else it is asked for.")
+@click.option("--sample", default=20, show_default=True, help="Mails of each key id, at random.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def drill(
+    store: str | None,
+    stack: str | None,
+    escrow: str,
+    passphrase_file: str | None,
+    sample: int,
+    as_json: bool,
+) -> None:
+    """Prove that the escrow file opens what is stored.
+
+    Every header of the STORE (or of the stack's volume) is read; of each key id in use
+    the newest mail of each user and a random sample are opened to their ends.  No mail
+    is shown or written.
+
+    Exit codes: 0 each key id in use was opened; 1 one was not; 2 could not find out.
+    """
+    if (store is None) == (stack is None):
+        raise click.UsageError("name a STORE, or a --stack")
+    try:
+        keys = keys_from((), escrow, passphrase_file)
+        with _mails(store, stack) as (mails, fetch):
+            found = try_sample(mails, fetch, keys, sample=sample)
+    except MailCryptError as error:
+        click.echo(f"could not find out: {error}", err=True)
+        sys.exit(NOT_KNOWN)
+    click.echo(json.dumps(found.as_json(), indent=2) if as_json else _told(found))
+    if not found.proven:
+        sys.exit(NOT_PROVEN)
+
+
+@contextlib.contextmanager
+def _mails(store: str | None, stack: str | None) -> Iterator[tuple[Any, Any]]:
+    """Give every mail of a directory or a volume, and how to fetch one."""
+    if store:
+        from mailcrypt_component.store.walk import fetch_from, mails_of  # noqa: PLC0415
+
+        yield mails_of(store), fetch_from(store)
+        return
+    from mailcrypt_component.cli.stack_outputs import stack_outputs  # noqa: PLC0415
+    from mailcrypt_component.docker_host import connect  # noqa: PLC0415
+    from mailcrypt_component.store.volume import opened_volume  # noqa: PLC0415
+
+    outputs = stack_outputs(str(stack))
+    client = connect(json.loads(outputs["verifyTarget"])["dockerHost"])
+    with opened_volume(client, outputs["imageId"], outputs["volumes"]["mail"], _DAY) as volume:
+        yield volume
+
+
+def _told(found: Drill) -> str:
+    lines = []
+    for key, result in found.keys.items():
+        verdict = "proven" if result.proven else "NOT PROVEN"
+        lines.append(
+            f"{verdict}  {key}: {result.opened} of {result.tried} opened, {result.mails} stored"
+        )
+        lines += [f"    {fault}" for fault in result.faults]
+    if found.not_sealed:
+        lines.append(f"{found.not_sealed} files are not sealed to any key")
+    if not found.keys:
+        lines.append("no sealed mail is stored: there is nothing to prove")
+    return "\n".join(lines)

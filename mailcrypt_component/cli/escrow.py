@@ -1,0 +1,101 @@
+"""``mailcrypt escrow``: put the ring away."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mailcrypt_component.cli.keys import read_passphrase
+from mailcrypt_component.cli.stack_outputs import stack_outputs, stack_ring
+from mailcrypt_component.cryptfile.key_id import key_id
+from mailcrypt_component.cryptfile.keys import load_private_key
+from mailcrypt_component.errors import KeyFault, MailCryptError
+from mailcrypt_component.escrow import EscrowKey, write_escrow
+
+FAILED = 2
+
+
+@click.command()
+@click.option("--stack", required=True, help="The Pulumi stack whose ring is put away.")
+@click.option("--out", required=True, type=click.Path(dir_okay=False), help="The file to write.")
+@click.option("--passphrase-file", help="Where the passphrase stands; else it is asked for.")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
+def escrow(stack: str, out: str, passphrase_file: str | None, force: bool, as_json: bool) -> None:
+    """Write the stack's ring into one passphrase-protected file.
+
+    The file is text: each key in PEM as openssl reads it, with its name and id in
+    clear beside, and how to open it.  Keep it apart from the mail.  Prove it with
+    'mailcrypt drill'.
+
+    Exit codes: 0 written and read back; 2 nothing was written.
+    """
+    path = Path(out)
+    try:
+        if path.exists() and not force:
+            raise KeyFault(
+                "there is a file already", where=out, hint="choose another name, or --force"
+            )
+        keys = _ring(stack)
+        passphrase = read_passphrase(passphrase_file, "Passphrase for the escrow", twice=True)
+        text = write_escrow(keys, passphrase, stack, time.time())
+        _write(path, text)
+    except MailCryptError as error:
+        click.echo(f"nothing was written: {error}", err=True)
+        sys.exit(FAILED)
+    facts = [{"name": key.name, "key_id": key.key_id} for key in keys]
+    if as_json:
+        click.echo(json.dumps({"file": out, "stack": stack, "keys": facts}, indent=2))
+        return
+    for key in keys:
+        click.echo(f"key {key.name}  {key.key_id}")
+    click.echo(f"written to {out}; prove it: mailcrypt drill --escrow {out} --stack {stack}")
+
+
+def _ring(stack: str) -> list[EscrowKey]:
+    """Return the stack's keys, each compared with the id that the stack declares."""
+    declared: list[str] = stack_outputs(stack)["keyIds"]
+    keys = [_key(name, pem, stack) for name, pem in stack_ring(stack).items()]
+    by_id = {key.key_id: key for key in keys}
+    if set(by_id) != set(declared):
+        raise KeyFault(
+            f"the keys in the state are {', '.join(by_id) or 'none'}",
+            where=f"stack {stack}",
+            expected=f"the declared ring: {', '.join(declared)}",
+            hint=f"make up STACK={stack}",
+        )
+    return [by_id[wanted] for wanted in declared]
+
+
+def _key(name: str, pem: Any, stack: str) -> EscrowKey:
+    if not isinstance(pem, str) or not pem.strip():
+        raise KeyFault(
+            f"key {name} is empty",
+            where=f"stack {stack}",
+            expected="a private key",
+            hint="a wrong Pulumi passphrase exports nothing; check it",
+        )
+    key = load_private_key(pem.encode())
+    return EscrowKey(name, key_id(key.public_key()), key)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write it whole or not at all, readable by its owner alone."""
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        beside.unlink(missing_ok=True)
+        file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(file, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.rename(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise KeyFault(error.strerror or "cannot be written", where=str(path)) from None

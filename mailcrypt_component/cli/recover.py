@@ -1,0 +1,84 @@
+"""``mailcrypt recover``: mail back in the clear, without Dovecot."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from mailcrypt_component.cli.keys import keys_from
+from mailcrypt_component.cli.progress import Progress
+from mailcrypt_component.errors import MailCryptError
+from mailcrypt_component.store.recover import Layout, Recovery
+from mailcrypt_component.store.recover import recover as bring_back
+
+SOME_MISSING, FAILED = 1, 2
+
+
+@click.command()
+@click.argument("store", type=click.Path())
+@click.option("--key", "key_files", multiple=True, help="A private key in PEM; repeatable.")
+@click.option("--escrow", help="An escrow file (mailcrypt escrow).")
+@click.option("--passphrase-file", help="Where the passphrase stands; else it is asked for.")
+@click.option("--out", required=True, type=click.Path(), help="The directory to write to.")
+@click.option(
+    "--format",
+    "layout",
+    type=click.Choice([layout.value for layout in Layout]),
+    default=Layout.MAILDIR.value,
+    show_default=True,
+    help="Maildir keeps names, flags and times; eml is a file a mail, mbox one a folder.",
+)
+@click.option("--jobs", type=click.IntRange(1, 256), help="Processes; default one for each core.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def recover(
+    store: str,
+    key_files: tuple[str, ...],
+    escrow: str | None,
+    passphrase_file: str | None,
+    out: str,
+    layout: str,
+    jobs: int | None,
+    as_json: bool,
+) -> None:
+    """Write the mail of STORE in the clear to a directory.
+
+    STORE is a Maildir or a directory of many, such as a copy of /var/mail; nothing in
+    it is changed.  A run that was stopped goes on where it was when it is repeated.
+    Mail that was in clear is copied, compressed mail is decompressed.
+
+    Exit codes: 0 every mail came back; 1 some did not (they are listed, with the key
+    id that they want); 2 it could not run.
+    """
+    try:
+        keys = keys_from(key_files, escrow, passphrase_file)
+        if not keys:
+            raise click.UsageError("name a --key or an --escrow")
+        with Progress("mails") as progress:
+            found = bring_back(
+                store,
+                out,
+                keys,
+                layout=Layout(layout),
+                workers=jobs,
+                progress=progress.show if progress.shown else None,
+            )
+    except MailCryptError as error:
+        click.echo(f"could not recover: {error}", err=True)
+        sys.exit(FAILED)
+    click.echo(json.dumps(found.as_json(), indent=2) if as_json else _told(found, out))
+    if found.lost:
+        sys.exit(SOME_MISSING)
+
+
+def _told(found: Recovery, out: str) -> str:
+    lines = [f"{found.recovered} mails recovered to {out}"]
+    if found.copied_clear:
+        lines.append(f"{found.copied_clear} of them were in clear")
+    if found.there_already:
+        lines.append(f"{found.there_already} were there already")
+    lines += [f"{number} want key {key}" for key, number in found.missing.items()]
+    lines += [f"{number} not recovered: {why}" for why, number in found.failed.items()]
+    lines += [f"  {path}: {why}" for path, why in found.examples]
+    return "\n".join(lines)

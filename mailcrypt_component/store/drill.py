@@ -1,0 +1,141 @@
+"""Prove with a sample that the keys in escrow open what is stored.
+
+Every header is read, so each key id in use is known.  Of each key id and user the
+newest mail is opened to its end, and some more at random.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from mailcrypt_component.cryptfile.header import parse_header
+from mailcrypt_component.cryptfile.unseal import unseal_bytes
+from mailcrypt_component.errors import FormatError
+from mailcrypt_component.store.maildir import is_mail_folder, place_of, shown
+from mailcrypt_component.store.tally import NOT_SEALED, state_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from mailcrypt_component.cryptfile.keys import PrivateKey
+    from mailcrypt_component.store.maildir import Mail
+
+    Fetch = Callable[[bytes], bytes]
+
+
+@dataclass(slots=True)
+class KeyResult:
+    """What came of one key id (several joined by ``+`` where a mail has more recipients)."""
+
+    mails: int = 0
+    tried: int = 0
+    opened: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def proven(self) -> bool:
+        """Whether at least one was tried and each opened."""
+        return 0 < self.tried == self.opened
+
+
+@dataclass(slots=True)
+class Drill:
+    """The results by key id, and how many mails are sealed to none."""
+
+    keys: dict[str, KeyResult] = field(default_factory=dict)
+    not_sealed: int = 0
+
+    @property
+    def proven(self) -> bool:
+        """Whether every key id in use is proven."""
+        return all(result.proven for result in self.keys.values())
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as ``schemas/drill.schema.json`` describes it."""
+        return {
+            "proven": self.proven,
+            "not_sealed": self.not_sealed,
+            "keys": {
+                key: {
+                    "mails": result.mails,
+                    "tried": result.tried,
+                    "opened": result.opened,
+                    "faults": result.faults,
+                }
+                for key, result in self.keys.items()
+            },
+        }
+
+
+def drill(
+    mails: Iterable[Mail], fetch: Fetch, keys: Mapping[str, PrivateKey], *, sample: int
+) -> Drill:
+    """Open a sample.
+
+    Args:
+        mails: Every file of the store, paths relative to its root.
+        fetch: Returns a whole file; FileNotFoundError where it has gone meanwhile.
+        keys: The keys in escrow by key id.
+        sample: How many mails of each key id to open at random, beside the newest of
+            each user.
+
+    """
+    found = Drill()
+    chosen: dict[str, _Sample] = {}
+    for mail in mails:
+        state = state_of(mail.prefix, mail.size)
+        if not is_mail_folder(mail.path.rpartition(b"/")[0]) or state in NOT_SEALED:
+            found.not_sealed += 1
+            continue
+        found.keys.setdefault(state, KeyResult()).mails += 1
+        chosen.setdefault(state, _Sample(sample)).take(mail)
+    for state, picked in chosen.items():
+        for mail in picked.mails():
+            _try(found.keys[state], mail, fetch, keys)
+    return found
+
+
+def _try(result: KeyResult, mail: Mail, fetch: Fetch, keys: Mapping[str, PrivateKey]) -> None:
+    try:
+        data = fetch(mail.path)
+    except FileNotFoundError:
+        return
+    result.tried += 1
+    try:
+        parse_header(data)
+        unseal_bytes(data, keys)
+    except FormatError as error:
+        if len(result.faults) < _SHOWN:
+            result.faults.append(f"{shown(mail.path)}: {error.found}")
+    else:
+        result.opened += 1
+
+
+class _Sample:
+    """The newest mail of each user, and a fair choice of all (Vitter's algorithm R)."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._seen = size, 0
+        self._newest: dict[str, Mail] = {}
+        self._chosen: list[Mail] = []
+
+    def take(self, mail: Mail) -> None:
+        user = place_of(mail.path.rpartition(b"/")[0]).user
+        newest = self._newest.get(user)
+        if newest is None or mail.arrived > newest.arrived:
+            self._newest[user] = mail
+        self._seen += 1
+        if len(self._chosen) < self._size:
+            self._chosen.append(mail)
+        elif (place := random.randrange(self._seen)) < self._size:  # noqa: S311  (no secret)
+            self._chosen[place] = mail
+
+    def mails(self) -> list[Mail]:
+        """Return each mail once."""
+        both = (*self._newest.values(), *self._chosen)
+        return list({mail.path: mail for mail in both}.values())
+
+
+_SHOWN: Final = 10

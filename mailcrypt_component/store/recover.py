@@ -1,0 +1,388 @@
+"""Bring the mail of a store back in the clear, without Dovecot.
+
+Each mail is opened, checked by its tag, decompressed and written under a temporary
+name.  A batch is flushed to the disk and only then given its names, so that a name in
+the output always stands for a whole mail; a further run does what is missing.
+Nothing in the source is changed: files are opened for reading, without a trace in
+their access times where the system allows that.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from mailcrypt_component.cryptfile.compression import decompress, method_of
+from mailcrypt_component.cryptfile.header import MAGIC
+from mailcrypt_component.cryptfile.unseal import NoKey, unseal, unseal_bytes
+from mailcrypt_component.errors import FormatError, MailCryptError
+from mailcrypt_component.store.maildir import is_dbox, is_mail_folder, place_of, shown
+from mailcrypt_component.store.walk import directory_of, share
+from mailcrypt_component.store.workers import cores, in_processes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from mailcrypt_component.cryptfile.keys import PrivateKey
+
+
+class Layout(StrEnum):
+    """How the recovered mail lies."""
+
+    MAILDIR = "maildir"
+    """As in the store: names, flags, times, subscriptions and UIDs kept."""
+    EML = "eml"
+    """``user/folder/name.eml``."""
+    MBOX = "mbox"
+    """One file a folder (mboxrd), ``user/folder.mbox``; made anew by each run."""
+
+
+SMALL: Final = 8 << 20
+"""Bytes up to which a mail is opened in memory; a larger one goes in a stream."""
+
+LISTED: Final = 20
+_CONTROL: Final = re.compile(
+    rb"dovecot-uidlist|dovecot-uidvalidity.*|dovecot-keywords|subscriptions|maildirfolder|.*\.sieve"
+)
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CHUNK: Final = 1 << 16
+
+
+@dataclass(slots=True)
+class Recovery:
+    """What came of it; ``missing`` counts mails by the key ids that they want."""
+
+    recovered: int = 0
+    there_already: int = 0
+    copied_clear: int = 0
+    missing: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, int] = field(default_factory=dict)
+    """Mails that did not come back for another reason, by that reason."""
+    examples: list[tuple[str, str]] = field(default_factory=list)
+    """Paths that did not come back, with the reason; the first 20 of each worker."""
+
+    @property
+    def lost(self) -> int:
+        """Return how many mails did not come back."""
+        return sum(self.missing.values()) + sum(self.failed.values())
+
+    def merge(self, other: Recovery) -> None:
+        """Add all of another one."""
+        self.recovered += other.recovered
+        self.there_already += other.there_already
+        self.copied_clear += other.copied_clear
+        for mine, theirs in ((self.missing, other.missing), (self.failed, other.failed)):
+            for name, number in theirs.items():
+                mine[name] = mine.get(name, 0) + number
+        self.examples = (self.examples + other.examples)[:LISTED]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as ``schemas/recover.schema.json`` describes it."""
+        return {
+            "recovered": self.recovered,
+            "there_already": self.there_already,
+            "were_in_clear": self.copied_clear,
+            "missing_keys": self.missing,
+            "failed": self.failed,
+            "examples": [{"file": path, "reason": why} for path, why in self.examples],
+        }
+
+
+def recover(
+    store: str,
+    out: str,
+    keys: Mapping[str, PrivateKey],
+    *,
+    layout: Layout = Layout.MAILDIR,
+    workers: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Recovery:
+    """Write every mail of a store that the keys open, in the clear.
+
+    Args:
+        store: A Maildir or a directory of many; it is only read.
+        out: A directory outside of it; made where it is not there.
+        keys: Private keys by key id.
+        layout: How the mail lies in the output.
+        workers: How many processes; default one for each core.
+        progress: Called ten times a second with the number of mails so far.
+
+    Raises:
+        UnreachableError: The store cannot be read.
+        MailCryptError: The output cannot be written, or lies in the store.
+
+    """
+    source, target = directory_of(store), os.fsencode(os.path.realpath(out))
+    _keep_apart(source, target)
+    os.umask(0o077)
+    _make(target)
+
+    def job(index: int, number: int, tell: Callable[[int], None]) -> Recovery:
+        try:
+            return _Worker(source, target, keys, layout).run(share(source, index, number), tell)
+        except OSError as error:
+            raise _cannot_write(target, error) from None
+
+    total = Recovery()
+    single = layout is Layout.MBOX
+    for part in in_processes(job, 1 if single else workers or cores(), progress):
+        total.merge(part)
+    return total
+
+
+def _keep_apart(source: bytes, target: bytes) -> None:
+    store = os.path.realpath(source)
+    if os.path.commonpath([store, target]) in {store, target}:
+        raise MailCryptError(
+            f"{shown(target)} and {shown(store)} lie in each other",
+            where="--out",
+            expected="a directory outside of the store",
+        )
+
+
+def _make(directory: bytes) -> None:
+    try:
+        os.makedirs(directory, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(directory, error) from None
+
+
+def _cannot_write(target: bytes, error: OSError) -> MailCryptError:
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return MailCryptError(
+        error.strerror or "cannot be written",
+        where=shown(target),
+        expected="room for the mail in the clear" if full else "a directory that can be written",
+        hint="make room and run it again: it goes on where it stopped" if full else "",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A mail under its temporary name, and the name that it gets once it is on the disk."""
+
+    temporary: bytes
+    final: bytes
+
+
+class _Worker:
+    """Recovers the mails that it is told of."""
+
+    def __init__(
+        self, source: bytes, target: bytes, keys: Mapping[str, PrivateKey], layout: Layout
+    ) -> None:
+        self._source, self._target = source, target
+        self._keys, self._layout = keys, layout
+        self._found = Recovery()
+        self._pending: list[_Written] = []
+        self._mboxes: set[bytes] = set()
+        self._fresh = 0
+
+    def run(
+        self,
+        directories: Iterator[tuple[bytes, list[bytes] | None]],
+        tell: Callable[[int], None],
+    ) -> Recovery:
+        done = 0
+        try:
+            for directory, names in directories:
+                relative = directory[len(self._source) + 1 :]
+                if names is None:
+                    self._lost(relative, "the directory cannot be read")
+                elif is_mail_folder(directory):
+                    self._mails(directory, relative, names)
+                else:
+                    self._others(directory, relative, names)
+                done += len(names or ())
+                tell(done)
+                self._settle()
+        finally:
+            self._drop()
+        return self._found
+
+    def _mails(self, directory: bytes, relative: bytes, names: list[bytes]) -> None:
+        place = self._place(relative)
+        there = self._there(place)
+        for name in names:
+            if self._layout is not Layout.MBOX and _base(name) in there:
+                self._found.there_already += 1
+                continue
+            try:
+                file = _open(directory + b"/" + name)
+            except FileNotFoundError:  # It was moved or removed meanwhile.
+                continue
+            except OSError as error:
+                self._lost(relative + b"/" + name, error.strerror or "cannot be read")
+                continue
+            with os.fdopen(file, "rb", buffering=0) as source:
+                self._mail(source, relative + b"/" + name, place, name)
+
+    def _mail(self, source: Any, path: bytes, place: bytes, name: bytes) -> None:
+        facts = os.fstat(source.fileno())
+        final = place if self._layout is Layout.MBOX else place + b"/" + self._name(name)
+        try:
+            chunks, was_clear = self._content(source, facts.st_size)
+            self._write(final, chunks, facts)
+        except NoKey as missing:
+            wanted = "+".join(missing.wanted)
+            self._found.missing[wanted] = self._found.missing.get(wanted, 0) + 1
+            self._example(path, f"wants key {wanted}")
+        except FormatError as error:
+            self._lost(path, f"damaged: {error.found}")
+        else:
+            self._found.recovered += 1
+            self._found.copied_clear += was_clear
+
+    def _content(self, source: Any, size: int) -> tuple[Iterator[bytes], bool]:
+        """Return the plain mail in chunks, and whether it was in clear."""
+        if size > SMALL:
+            start = source.read(len(MAGIC))
+            source.seek(0)
+            clear = start != MAGIC
+            buffered = os.fdopen(os.dup(source.fileno()), "rb", buffering=_CHUNK)
+            chunks = _pieces(buffered) if clear else unseal(buffered, self._keys)
+            return decompress(chunks), clear
+        data = b"".join(iter(lambda: source.read(SMALL), b""))
+        if not data:
+            raise FormatError("an empty file")
+        clear = not data.startswith(MAGIC)
+        plain = data if clear else unseal_bytes(data, self._keys)
+        return (decompress([plain]) if method_of(plain) else iter([plain])), clear
+
+    def _place(self, relative: bytes) -> bytes:
+        """Return the directory of the output (for mbox, the file) for a directory of mails."""
+        if self._layout is Layout.MAILDIR:
+            return self._target + b"/" + relative
+        place = place_of(relative)
+        user = b"/".join(part for part in os.fsencode(place.user).split(b"/") if part != b"..")
+        folder = os.fsencode(place.folder).replace(b"/", b"_")
+        whole = b"/".join((self._target, user, folder))
+        return whole + b".mbox" if self._layout is Layout.MBOX else whole
+
+    def _there(self, place: bytes) -> set[bytes]:
+        if self._layout is Layout.MBOX:
+            _make(os.path.dirname(place))
+            return set()
+        _make(place)
+        if self._layout is Layout.MAILDIR:
+            for beside in (b"cur", b"new", b"tmp"):
+                _make(os.path.dirname(place) + b"/" + beside)
+        return {_base(name) for name in os.listdir(place) if not name.startswith(_TEMPORARY)}
+
+    def _name(self, name: bytes) -> bytes:
+        return name if self._layout is Layout.MAILDIR else name + b".eml"
+
+    def _write(self, final: bytes, chunks: Iterator[bytes], facts: os.stat_result) -> None:
+        if self._layout is Layout.MBOX:
+            self._append(final, b"".join(chunks), facts)
+            return
+        self._fresh += 1
+        folder = os.path.dirname(final)
+        temporary = b"%s/%s%d.%d" % (folder, _TEMPORARY, os.getpid(), self._fresh)
+        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(file, "wb", buffering=0) as sink:
+                for chunk in chunks:
+                    _write_all(sink, chunk)
+                os.utime(sink.fileno(), ns=(facts.st_atime_ns, facts.st_mtime_ns))
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        self._pending.append(_Written(temporary, final))
+
+    def _append(self, path: bytes, mail: bytes, facts: os.stat_result) -> None:
+        if path not in self._mboxes:
+            self._mboxes.add(path)
+            self._pending.append(_Written(path + b".new", path))
+            open(path + b".new", "wb").close()
+        quoted = re.sub(rb"(?m)^(>*From )", rb">\1", mail)
+        from time import asctime, gmtime  # noqa: PLC0415
+
+        head = f"From MAILER-DAEMON {asctime(gmtime(facts.st_mtime))}\n".encode()
+        with open(path + b".new", "ab") as sink:
+            sink.write(head + quoted + (b"\n" if quoted.endswith(b"\n") else b"\n\n"))
+
+    def _others(self, directory: bytes, relative: bytes, names: list[bytes]) -> None:
+        for name in names:
+            path = (relative + b"/" + name).lstrip(b"/")
+            if is_dbox(name):
+                self._lost(path, "sdbox or mdbox, which is not read here")
+            elif self._layout is Layout.MAILDIR and _CONTROL.fullmatch(name):
+                self._copy(directory + b"/" + name, self._target + b"/" + path)
+
+    def _copy(self, path: bytes, final: bytes) -> None:
+        if os.path.lexists(final):
+            return
+        try:
+            file = _open(path)
+        except OSError:
+            return
+        _make(os.path.dirname(final))
+        with os.fdopen(file, "rb") as source:
+            self._write(final, _pieces(source), os.fstat(source.fileno()))
+
+    def _settle(self) -> None:
+        """Flush what was written to the disk, then give it its names."""
+        if not self._pending or self._layout is Layout.MBOX:
+            return
+        folder = os.open(self._target, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            if _LIBC.syncfs(folder):
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        finally:
+            os.close(folder)
+        self._rename()
+
+    def _rename(self) -> None:
+        while self._pending:
+            written = self._pending[-1]
+            os.rename(written.temporary, written.final)
+            self._pending.pop()
+
+    def _drop(self) -> None:
+        """Finish the mboxes; remove what did not get its name."""
+        if self._layout is Layout.MBOX:
+            self._rename()
+        for written in self._pending:
+            os.unlink(written.temporary)
+
+    def _lost(self, path: bytes, reason: str) -> None:
+        kind = reason.partition(":")[0]
+        self._found.failed[kind] = self._found.failed.get(kind, 0) + 1
+        self._example(path, reason)
+
+    def _example(self, path: bytes, reason: str) -> None:
+        if len(self._found.examples) < LISTED:
+            self._found.examples.append((shown(path), reason))
+
+
+_TEMPORARY: Final = b".mailcrypt-"
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def _base(name: bytes) -> bytes:
+    """Return what stays of a mail's name when its flags change."""
+    return name.removesuffix(b".eml").partition(b":2,")[0]
+
+
+def _open(path: bytes) -> int:
+    try:
+        return os.open(path, _READ | os.O_NOATIME)
+    except PermissionError:
+        return os.open(path, _READ)
+
+
+def _pieces(source: Any) -> Iterator[bytes]:
+    while piece := source.read(_CHUNK):
+        yield piece
+
+
+def _write_all(sink: Any, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[sink.write(rest) :]

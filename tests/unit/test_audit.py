@@ -1,0 +1,189 @@
+"""The audit of a directory, through the command as users call it."""
+
+import os
+import re
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailcrypt_component.cli import main
+from mailcrypt_component.store.audit import Audit
+from mailcrypt_component.store.maildir import Place, place_of, shown
+from mailcrypt_component.store.report import report
+from mailcrypt_component.store.tally import Shapes, Tally, state_of
+from mailcrypt_component.store.walk import count
+from tests.store import Key, Store, valid
+
+CURRENT, RETIRED, LOST = Key(), Key(), Key()
+
+
+@pytest.fixture
+def store(tmp_path):
+    """One of everything, for two users."""
+    store = Store(tmp_path / "mail")
+    store.seal(b"one", CURRENT)
+    store.seal(b"two", CURRENT, folder=".Sent", new=True)
+    store.seal(b"three", RETIRED, user="example.test/bob")
+    store.seal(b"four", LOST, user="example.test/bob")
+    store.put(b"Subject: in clear\n\n", user="example.test/bob", folder=".Old.2019")
+    store.put(b"", user="example.test/bob")
+    store.put((store.root / next(iter(store.plain))).read_bytes()[:-20], user="example.test/bob")
+    return store
+
+
+def audit(*argv):
+    return CliRunner().invoke(main, ["audit", *map(str, argv)])
+
+
+def test_every_state_is_counted_by_user_and_folder(store):
+    """As JSON that fits the schema in the repository."""
+    done = audit(store.root, "--key-id", CURRENT.id, "--key-id", RETIRED.id, "--json")
+    assert done.exit_code == 1
+    found = valid(done.stdout, "audit")
+    assert found["states"] == {"current": 2, "retired": 1, "unknown": 1, "clear": 1, "damaged": 2}
+    assert found["keys"] == {CURRENT.id: 2, RETIRED.id: 1, LOST.id: 1}
+    assert {"user": "example.test/ann", "folder": "Sent", "current": 1} in found["folders"]
+    assert {"user": "example.test/bob", "folder": "Old.2019", "clear": 1} in found["folders"]
+    assert len(found["examples"]["damaged"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "code"),
+    [("clear,unknown,damaged", 1), ("none", 0), ("dbox", 0), ("clear", 1), ("retired", 1)],
+)
+def test_the_exit_code_is_what_fail_on_says(store, fail_on, code):
+    """So that a cron job can choose what wakes somebody."""
+    ring = ("--key-id", CURRENT.id, "--key-id", RETIRED.id)
+    assert audit(store.root, *ring, "--fail-on", fail_on).exit_code == code
+
+
+def test_a_path_that_is_not_there_is_no_verdict(tmp_path):
+    """Exit 2, and the message names it."""
+    done = audit(tmp_path / "nowhere")
+    assert done.exit_code == 2
+    assert "nowhere" in done.stderr
+    assert audit(tmp_path, "--fail-on", "cleer").exit_code == 2
+
+
+def test_other_formats_are_recognised(tmp_path):
+    """Sdbox and mdbox are counted, mbox is told as in clear, control files are nothing."""
+    store = Store(tmp_path)
+    for path, data in {
+        "example.test/s/mailboxes/INBOX/dbox-Mails/u.1": b"2 M1e",
+        "example.test/m/storage/m.7": b"2 M1e",
+        "example.test/x/mail": b"From ann Mon\n\nhello",
+        "example.test/x/dovecot-uidlist": b"3 V1 N2",
+        "example.test/x/subscriptions": b"V\t2\n",
+    }.items():
+        (store.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (store.root / path).write_bytes(data)
+    assert count(str(tmp_path)).states() == {"dbox": 2, "mbox": 1}
+    assert audit(tmp_path).exit_code == 1
+
+
+def test_nothing_but_regular_files_is_opened(store):
+    """Loops, FIFOs and names that are no text neither stop it nor count."""
+    cur = os.fsencode(store.root) + b"/example.test/ann/cur"
+    os.symlink(store.root, cur + b"/loop")
+    os.symlink("/nowhere", store.root / "example.test/dangling")
+    os.symlink("..", store.root / "example.test/up")
+    os.mkfifo(cur + b"/fifo")
+    before = sum(count(str(store.root)).states().values())
+    store.put(b"x", name=os.fsdecode(b"a\nb\xff\x1b[31m:2,"))
+    done = audit(store.root)
+    assert sum(count(str(store.root)).states().values()) == before + 1
+    assert r"a\nb\xff\x1b[31m:2," in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_any_number_of_workers_counts_the_same(store):
+    """Each file once."""
+    expected = count(str(store.root), workers=1, years=True)
+    for workers in (2, 3, 7):
+        found = count(str(store.root), workers=workers, years=True)
+        assert found.states() == expected.states()
+        assert (found.places, found.years) == (expected.places, expected.years)
+
+
+def test_a_directory_that_cannot_be_read_is_told(store):
+    """It is never passed over in silence (root reads everything: then it is counted)."""
+    (store.root / "example.test/ann/cur").chmod(0)
+    states = count(str(store.root)).states()
+    (store.root / "example.test/ann/cur").chmod(0o700)
+    assert states.get("unreadable") == 1 or os.geteuid() == 0
+
+
+@given(st.binary(max_size=300), st.integers(0, 300), st.integers(0, 255), st.booleans())
+def test_a_header_met_before_gives_what_the_parser_gives(extra, offset, value, spoil):
+    """The regular expression is a faster way to the same answer."""
+    shapes = Shapes()
+    shapes.learn(SEALED)
+    data = bytearray(SEALED[:255] + extra)
+    if spoil:
+        data[offset % len(data)] = value
+    found = shapes.match(bytes(data))
+    if found:
+        assert shapes.state(found) == state_of(bytes(data), len(data))
+    elif not spoil and len(extra) >= 16:
+        pytest.fail("a whole header of the same key was not met again")
+
+
+SEALED = b""
+
+
+def setup_module():
+    global SEALED  # noqa: PLW0603
+    from mailcrypt_component.cryptfile.seal import seal  # noqa: PLC0415
+
+    SEALED = seal(b"x" * 100, CURRENT.public)
+
+
+@given(st.binary(max_size=40))
+def test_a_name_is_shown_on_one_line_and_nothing_of_it_is_lost(name):
+    text = shown(name)
+    assert text.isprintable()
+    assert shown(b"plain-name:2,S") == "plain-name:2,S"
+
+
+@pytest.mark.parametrize(
+    ("directory", "place"),
+    [
+        (b"example.test/ann/cur", ("example.test/ann", "INBOX")),
+        (b"example.test/ann/.Sent.2024/new", ("example.test/ann", "Sent.2024")),
+        (b"cur", (".", "INBOX")),
+        (b".Drafts/cur", (".", "Drafts")),
+    ],
+)
+def test_a_place_is_told_by_its_path(directory, place):
+    assert place_of(directory) == place
+
+
+@given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
+def test_no_name_can_break_the_report(store, user, path):
+    """Whatever a user or a file is called: it stays text."""
+    tally = Tally()
+    tally.add(Place(user, path), {"clear": 1, "a" * 64: 2})
+    tally.add_year(2024, {"clear": 1})
+    tally.add_example("clear", path)
+    page = report(Audit(store, tally, ()), 0)
+    tags = set(re.findall(r"<(/?[a-z0-9]+)", page))
+    assert tags <= KNOWN_TAGS, tags - KNOWN_TAGS
+
+
+TAGS = """
+html head meta title style body main header h1 h2 div p section i ul li b code span svg rect text
+table thead tbody tr th td
+"""
+KNOWN_TAGS = {slash + tag for slash in ("", "/") for tag in TAGS.split()}
+
+
+def test_the_report_is_written_and_says_the_verdict(store, tmp_path):
+    page = tmp_path / "report.html"
+    done = audit(store.root, "--html", page, "--key-id", CURRENT.id)
+    assert done.exit_code == 1
+    text = page.read_text()
+    assert "need a look" in text
+    assert "By year of arrival" in text
+    assert audit(store.root, "--html", tmp_path / "no/such/folder.html").exit_code == 2

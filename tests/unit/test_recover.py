@@ -1,0 +1,210 @@
+"""Recovery, inspection and the drill on a directory, through the commands."""
+
+import gzip
+import hashlib
+import mailbox
+import os
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from mailcrypt_component.cli import main
+from mailcrypt_component.store.recover import SMALL, Layout, recover
+from tests.store import Key, Store, valid
+
+CURRENT, RETIRED, LOST = Key(), Key(), Key()
+RING = {**CURRENT.ring, **RETIRED.ring}
+MAIL = b"From: ann@example.test\nSubject: x\n\nFrom here on\n>From there\n"
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "mail")
+    store.seal(MAIL, CURRENT, mtime=1_234_567_890)
+    store.seal(MAIL * 3, RETIRED, folder=".Sent", new=True)
+    store.seal(gzip.compress(MAIL), CURRENT, user="example.test/bob", name="packed:2,")
+    store.plain["example.test/bob/cur/packed:2,"] = MAIL
+    store.put(b"Subject: in clear\n\nx\n", user="example.test/bob")
+    store.seal(b"", CURRENT, user="example.test/bob", name=os.fsdecode(b"odd\n\xff:2,FS"))
+    (store.root / "example.test/ann/dovecot-uidlist").write_bytes(b"3 V1 N2 Gx\n")
+    (store.root / "example.test/ann/subscriptions").write_bytes(b"Sent\n")
+    return store
+
+
+@pytest.fixture
+def keys(tmp_path):
+    path = tmp_path / "keys.pem"
+    path.write_text(CURRENT.pem + RETIRED.pem)
+    return str(path)
+
+
+def run(*argv):
+    return CliRunner().invoke(main, [str(word) for word in argv])
+
+
+def fingerprint(root):
+    """Return every path with its content, mode and time."""
+    return {
+        path: (
+            hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "",
+            path.lstat().st_mtime_ns,
+            path.lstat().st_mode,
+        )
+        for path in root.rglob("*")
+    }
+
+
+def test_every_mail_comes_back_with_its_name_and_time(store, keys, tmp_path):
+    """And nothing in the source is changed."""
+    before = fingerprint(store.root)
+    done = run("recover", store.root, "--key", keys, "--out", tmp_path / "out", "--json")
+    assert done.exit_code == 0, done.output
+    found = valid(done.stdout, "recover")
+    assert (found["recovered"], found["were_in_clear"]) == (5, 1)
+    for relative, plain in store.plain.items():
+        copy = tmp_path / "out" / relative
+        assert copy.read_bytes() == plain, relative
+        assert copy.stat().st_mtime_ns == (store.root / relative).stat().st_mtime_ns
+        assert copy.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "out/example.test/ann/dovecot-uidlist").exists()
+    assert (tmp_path / "out/example.test/ann/subscriptions").read_bytes() == b"Sent\n"
+    assert fingerprint(store.root) == before
+
+
+def test_a_repeated_run_does_only_what_is_missing(store, keys, tmp_path):
+    """A mail whose flags have changed since is not written twice."""
+    out = tmp_path / "out"
+    assert run("recover", store.root, "--key", keys, "--out", out).exit_code == 0
+    box = store.root / "example.test/bob/cur"
+    (box / "packed:2,").rename(box / "packed:2,S")
+    store.seal(b"late", CURRENT)
+    found = valid(
+        run("recover", store.root, "--key", keys, "--out", out, "--json").stdout, "recover"
+    )
+    assert (found["recovered"], found["there_already"]) == (1, 5)
+    assert [p.name for p in (out / "example.test/bob/cur").glob("packed*")] == ["packed:2,"]
+
+
+def test_what_does_not_open_is_listed_with_the_key_that_it_wants(store, keys, tmp_path):
+    """The rest comes back; a damaged mail leaves no file."""
+    wanting = store.seal(b"lost", LOST)
+    damaged = store.seal(b"damaged", CURRENT)
+    path = store.root / damaged
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    done = run("recover", store.root, "--key", keys, "--out", tmp_path / "out", "--json")
+    assert done.exit_code == 1
+    found = valid(done.stdout, "recover")
+    assert found["missing_keys"] == {LOST.id: 1}
+    assert found["failed"] == {"damaged": 1}
+    assert {item["file"] for item in found["examples"]} == {wanting, damaged}
+    assert not (tmp_path / "out" / damaged).exists()
+    assert not list((tmp_path / "out").rglob(".mailcrypt-*"))
+
+
+def test_a_large_mail_goes_in_a_stream_and_a_damaged_one_is_not_released(tmp_path):
+    """Its tag stands at the end: what was written before is removed."""
+    store = Store(tmp_path / "mail")
+    good = store.seal(os.urandom(SMALL + 12345), CURRENT)
+    bad = store.seal(bytes(SMALL + 1), CURRENT)
+    path = store.root / bad
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"?")
+    found = recover(str(store.root), str(tmp_path / "out"), RING)
+    assert (found.recovered, found.failed) == (1, {"damaged": 1})
+    assert (tmp_path / "out" / good).read_bytes() == store.plain[good]
+    assert not [p for p in (tmp_path / "out").rglob("*") if p.is_file() and p.name not in good]
+
+
+def test_eml_and_mbox_by_choice(store, tmp_path):
+    recover(str(store.root), str(tmp_path / "eml"), RING, layout=Layout.EML)
+    assert (tmp_path / "eml/example.test/bob/INBOX/packed:2,.eml").read_bytes() == MAIL
+    for _ in range(2):
+        recover(str(store.root), str(tmp_path / "mbox"), RING, layout=Layout.MBOX)
+    box = mailbox.mbox(tmp_path / "mbox/example.test/ann/Sent.mbox")
+    assert len(box) == 1
+    raw = (tmp_path / "mbox/example.test/ann/INBOX.mbox").read_bytes()
+    assert b"\n>From here on\n>>From there\n" in raw
+    assert raw.startswith(b"From MAILER-DAEMON Fri Feb 13 23:31:30 2009\n")
+
+
+def test_loops_fifos_and_foreign_formats_are_no_trouble(store, tmp_path):
+    os.symlink(store.root, store.root / "example.test/loop")
+    os.mkfifo(store.root / "example.test/ann/cur/fifo")
+    (store.root / "example.test/ann/storage").mkdir()
+    (store.root / "example.test/ann/storage/m.1").write_bytes(b"x")
+    found = recover(str(store.root), str(tmp_path / "out"), RING)
+    assert found.recovered == 5
+    assert found.failed == {"sdbox or mdbox, which is not read here": 1}
+
+
+@pytest.mark.parametrize("out", ["mail", "mail/inside", "."])
+def test_an_output_inside_the_store_is_refused(store, keys, tmp_path, out):
+    done = run("recover", store.root, "--key", keys, "--out", tmp_path / out)
+    assert done.exit_code == 2
+    assert "lie in each other" in done.stderr
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_nothing_half_written(store, tmp_path):
+    """Nothing stands under a mail's name that is not the whole mail."""
+    program = (
+        "import sys, resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50, 50));"
+        "from mailcrypt_component.cli import main; main()"
+    )
+    pem = tmp_path / "k.pem"
+    pem.write_text(CURRENT.pem)
+    argv = ["recover", str(store.root), "--key", str(pem), "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *argv], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert "File too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [
+        p for p in (tmp_path / "out").rglob("*") if p.is_file() and p.stat().st_size >= 50
+    ] == []
+    assert not list((tmp_path / "out").rglob(".mailcrypt-*"))
+
+
+def test_the_drill_proves_each_key_id_in_use(store, tmp_path):
+    pem = tmp_path / "ring.pem"
+    pem.write_text(CURRENT.pem + RETIRED.pem)
+    done = run("drill", store.root, "--escrow", pem, "--json")
+    assert done.exit_code == 0, done.output
+    found = valid(done.stdout, "drill")
+    assert found["proven"]
+    assert found["keys"][CURRENT.id] == {"mails": 3, "tried": 3, "opened": 3, "faults": []}
+    assert found["not_sealed"] == 1
+
+
+def test_the_drill_tells_which_key_is_missing_in_escrow(store, tmp_path):
+    pem = tmp_path / "ring.pem"
+    pem.write_text(CURRENT.pem)
+    done = run("drill", store.root, "--escrow", pem)
+    assert done.exit_code == 1
+    assert f"NOT PROVEN  {RETIRED.id}: 0 of 1 opened" in done.stdout
+    assert run("drill", store.root, "--escrow", tmp_path / "nowhere").exit_code == 2
+    assert run("drill", "--escrow", pem).exit_code == 2
+
+
+def test_inspect_tells_what_files_are(store, keys, tmp_path):
+    names = list(store.plain)
+    done = run("inspect", *(store.root / name for name in names), "--key", keys, "--json")
+    assert done.exit_code == 1
+    found = valid(done.stdout, "inspect")
+    assert [facts["state"] for facts in found] == ["sealed"] * 3 + ["clear", "sealed"]
+    assert found[2]["compression"] == "gz"
+    assert found[0]["key_ids"] == [CURRENT.id]
+    assert all(facts["opens"] for facts in found if facts["state"] == "sealed")
+    assert run("inspect", store.root / names[0]).exit_code == 0
+    assert run("inspect", tmp_path).exit_code == 2
+    os.mkfifo(tmp_path / "fifo")
+    assert "not a regular file" in run("inspect", tmp_path / "fifo").stdout
+
+
+@pytest.mark.parametrize("command", ["verify", "inspect", "audit", "escrow", "drill", "recover"])
+def test_the_help_of_each_command_tells_its_exit_codes(command):
+    assert "Exit codes: 0" in run(command, "--help").stdout
