@@ -55,7 +55,9 @@ class Store:
 
     def seal(self, plain, key, **where):
         """Store a mail sealed to a key; return its path."""
-        relative = self.put(seal(plain, key.public), **where)
+        number = len(self.plain)
+        name = f"{1_700_000_000 + number}.M{number}P1.mail,S={len(plain)}:2,S"
+        relative = self.put(seal(plain, key.public), **{"name": name, **where})
         self.plain[relative] = plain
         return relative
 

@@ -1,15 +1,14 @@
 """Bring the mail of a store back in the clear, without Dovecot.
 
-Each mail is opened, checked by its tag, decompressed and written under a temporary
-name.  A batch is flushed to the disk and only then given its names, so that a name in
-the output always stands for a whole mail; a further run does what is missing.
-Nothing in the source is changed: files are opened for reading, without a trace in
-their access times where the system allows that.
+Each mail is opened, checked by its tag, decompressed, written under a temporary name
+and only then given its own, so that a killed run leaves whole mails alone.  A further
+run does what is missing: what is not there, or is not as long as its name says (``S=``),
+as after a power failure.  Nothing in the source is changed: files are opened for
+reading, without a trace in their access times where the system allows that.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import re
@@ -162,14 +161,6 @@ def _cannot_write(target: bytes, error: OSError) -> MailCryptError:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """A mail under its temporary name, and the name that it gets once it is on the disk."""
-
-    temporary: bytes
-    final: bytes
-
-
 class _Worker:
     """Recovers the mails that it is told of."""
 
@@ -179,9 +170,8 @@ class _Worker:
         self._source, self._target = source, target
         self._keys, self._layout = keys, layout
         self._found = Recovery()
-        self._pending: list[_Written] = []
         self._mboxes: set[bytes] = set()
-        self._fresh = 0
+        self._temporary = b"%s%d" % (_TEMPORARY, os.getpid())
 
     def run(
         self,
@@ -189,27 +179,25 @@ class _Worker:
         tell: Callable[[int], None],
     ) -> Recovery:
         done = 0
-        try:
-            for directory, names in directories:
-                relative = directory[len(self._source) + 1 :]
-                if names is None:
-                    self._lost(relative, "the directory cannot be read")
-                elif is_mail_folder(directory):
-                    self._mails(directory, relative, names)
-                else:
-                    self._others(directory, relative, names)
-                done += len(names or ())
-                tell(done)
-                self._settle()
-        finally:
-            self._drop()
+        for directory, names in directories:
+            relative = directory[len(self._source) + 1 :]
+            if names is None:
+                self._lost(relative, "the directory cannot be read")
+            elif is_mail_folder(directory):
+                self._mails(directory, relative, names)
+            else:
+                self._others(directory, relative, names)
+            done += len(names or ())
+            tell(done)
+        for mbox in self._mboxes:
+            os.rename(mbox + _UNFINISHED, mbox)
         return self._found
 
     def _mails(self, directory: bytes, relative: bytes, names: list[bytes]) -> None:
         place = self._place(relative)
         there = self._there(place)
         for name in names:
-            if self._layout is not Layout.MBOX and _base(name) in there:
+            if _is_whole(name, there):
                 self._found.there_already += 1
                 continue
             try:
@@ -247,7 +235,7 @@ class _Worker:
             buffered = os.fdopen(os.dup(source.fileno()), "rb", buffering=_CHUNK)
             chunks = _pieces(buffered) if clear else unseal(buffered, self._keys)
             return decompress(chunks), clear
-        data = b"".join(iter(lambda: source.read(SMALL), b""))
+        data = source.read(size + 1)
         if not data:
             raise FormatError("an empty file")
         clear = not data.startswith(MAGIC)
@@ -264,15 +252,21 @@ class _Worker:
         whole = b"/".join((self._target, user, folder))
         return whole + b".mbox" if self._layout is Layout.MBOX else whole
 
-    def _there(self, place: bytes) -> set[bytes]:
+    def _there(self, place: bytes) -> dict[bytes, int]:
+        """Return the size of each mail that is there, by what stays of its name."""
         if self._layout is Layout.MBOX:
             _make(os.path.dirname(place))
-            return set()
+            return {}
         _make(place)
         if self._layout is Layout.MAILDIR:
             for beside in (b"cur", b"new", b"tmp"):
                 _make(os.path.dirname(place) + b"/" + beside)
-        return {_base(name) for name in os.listdir(place) if not name.startswith(_TEMPORARY)}
+        with os.scandir(place) as entries:
+            return {
+                _base(entry.name): entry.stat().st_size
+                for entry in entries
+                if not entry.name.startswith(_TEMPORARY)
+            }
 
     def _name(self, name: bytes) -> bytes:
         return name if self._layout is Layout.MAILDIR else name + b".eml"
@@ -281,30 +275,27 @@ class _Worker:
         if self._layout is Layout.MBOX:
             self._append(final, b"".join(chunks), facts)
             return
-        self._fresh += 1
-        folder = os.path.dirname(final)
-        temporary = b"%s/%s%d.%d" % (folder, _TEMPORARY, os.getpid(), self._fresh)
+        temporary = os.path.dirname(final) + b"/" + self._temporary
         file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(file, "wb", buffering=0) as sink:
                 for chunk in chunks:
                     _write_all(sink, chunk)
                 os.utime(sink.fileno(), ns=(facts.st_atime_ns, facts.st_mtime_ns))
+            os.rename(temporary, final)
         except BaseException:
             os.unlink(temporary)
             raise
-        self._pending.append(_Written(temporary, final))
 
     def _append(self, path: bytes, mail: bytes, facts: os.stat_result) -> None:
         if path not in self._mboxes:
             self._mboxes.add(path)
-            self._pending.append(_Written(path + b".new", path))
-            open(path + b".new", "wb").close()
+            open(path + _UNFINISHED, "wb").close()
         quoted = re.sub(rb"(?m)^(>*From )", rb">\1", mail)
         from time import asctime, gmtime  # noqa: PLC0415
 
         head = f"From MAILER-DAEMON {asctime(gmtime(facts.st_mtime))}\n".encode()
-        with open(path + b".new", "ab") as sink:
+        with open(path + _UNFINISHED, "ab") as sink:
             sink.write(head + quoted + (b"\n" if quoted.endswith(b"\n") else b"\n\n"))
 
     def _others(self, directory: bytes, relative: bytes, names: list[bytes]) -> None:
@@ -326,31 +317,6 @@ class _Worker:
         with os.fdopen(file, "rb") as source:
             self._write(final, _pieces(source), os.fstat(source.fileno()))
 
-    def _settle(self) -> None:
-        """Flush what was written to the disk, then give it its names."""
-        if not self._pending or self._layout is Layout.MBOX:
-            return
-        folder = os.open(self._target, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            if _LIBC.syncfs(folder):
-                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-        finally:
-            os.close(folder)
-        self._rename()
-
-    def _rename(self) -> None:
-        while self._pending:
-            written = self._pending[-1]
-            os.rename(written.temporary, written.final)
-            self._pending.pop()
-
-    def _drop(self) -> None:
-        """Finish the mboxes; remove what did not get its name."""
-        if self._layout is Layout.MBOX:
-            self._rename()
-        for written in self._pending:
-            os.unlink(written.temporary)
-
     def _lost(self, path: bytes, reason: str) -> None:
         kind = reason.partition(":")[0]
         self._found.failed[kind] = self._found.failed.get(kind, 0) + 1
@@ -362,12 +328,18 @@ class _Worker:
 
 
 _TEMPORARY: Final = b".mailcrypt-"
-_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+_UNFINISHED: Final = b".unfinished"
+_SIZE: Final = re.compile(rb",S=([0-9]+)")
 
 
 def _base(name: bytes) -> bytes:
     """Return what stays of a mail's name when its flags change."""
     return name.removesuffix(b".eml").partition(b":2,")[0]
+
+
+def _is_whole(name: bytes, there: Mapping[bytes, int]) -> bool:
+    said = _SIZE.search(name)
+    return said is not None and there.get(_base(name)) == int(said.group(1))
 
 
 def _open(path: bytes) -> int:

@@ -13,7 +13,10 @@ from tests.store import valid
 pytestmark = pytest.mark.engine
 
 PASSPHRASE = "correct horse battery"
-MAILS = [f"mail number {number}\nGr\u00fc\u00dfe\n" + "x" * number * 997 for number in range(12)]
+MAILS = [
+    f"mail number {number}\nGr\u00fc\u00dfe\n" + ("x" * 70 + "\n") * number * 40
+    for number in range(12)
+]
 
 
 def run(stack, *argv):
