@@ -13,10 +13,10 @@ ifeq ($(STACK),dev)
 export PULUMI_BACKEND_URL := file://$(CURDIR)/.state/backend
 export PULUMI_CONFIG_PASSPHRASE_FILE := $(CURDIR)/.state/passphrase
 config := --config-file .state/Pulumi.dev.yaml
-image := image
+prepared := image
 else
 config :=
-image :=
+prepared := setup
 endif
 
 .PHONY: help setup image stack up preview down verify password test test-unit lint bench clean
@@ -28,10 +28,13 @@ help: ## list the targets
 setup:
 	@engine/setup all
 
-image: setup
-	@image/build all
+# Images and Pulumi do not wait for each other where both have to be built.
+image:
+	@engine/setup docker && engine/setup python
+	@image/build all & images=$$!; status=0; engine/setup pulumi || status=$$?; \
+	  wait $$images || status=$$?; exit $$status
 
-stack: setup $(image)
+stack: $(prepared)
 	@$(use) engine/stack $(STACK)
 
 up: stack ## set everything up and run a verified, encrypted mail server
@@ -51,11 +54,11 @@ verify: setup ## prove again, any time: is stored mail sealed to the current key
 password: ## print the passwords that were made for accounts
 	@$(use) pulumi stack output accountPasswords --show-secrets --stack $(STACK)
 
-test: setup image ## all tests; a part that cannot run is a failure
+test: image ## all tests; a part that cannot run is a failure
 	@engine/setup browser
 	@$(use) ruff check .
 	@$(use) mypy
-	@$(use) pytest
+	@$(use) pytest -n 2 --dist loadfile
 
 test-unit: ## the tests that need no Docker
 	@engine/setup python
@@ -65,7 +68,7 @@ lint: ## ruff and mypy --strict
 	@engine/setup python
 	@$(use) ruff check . && mypy
 
-bench: setup image ## the benchmarks (paired, ratio in one run)
+bench: image ## the benchmarks (paired, ratio in one run)
 	@$(use) for each in noop_up audit recover; do python -m benchmarks.$$each; done
 
 clean: ## remove the virtual environment, the built toolchain and the tests' caches

@@ -93,14 +93,20 @@ def unseal(source: BinaryIO, keys: Mapping[str, PrivateKey]) -> Iterator[bytes]:
     yield from content.chunks(rest, source)
 
 
-def unseal_bytes(data: bytes, keys: Mapping[str, PrivateKey]) -> bytes:
+def unseal_bytes(data: bytes | memoryview, keys: Mapping[str, PrivateKey]) -> bytes:
     """Return the content of a whole file that is in memory; errors as ``unseal``."""
-    header = parse_header(data)
-    secret = _content_secret(header, keys)
-    content = _Content(header, secret)
+    header = _parse(data)
+    content = _Content(header, _content_secret(header, keys))
     if content.mode is GCM and header.is_aead:
         return content.at_once(data)
-    return b"".join(content.chunks(data[header.length :], None))
+    return b"".join(content.chunks(bytes(data[header.length :]), None))
+
+
+def _parse(data: bytes | memoryview) -> Header:
+    try:
+        return parse_header(bytes(data[:_FIRST_READ]))
+    except Truncated:
+        return parse_header(bytes(data[:HEADER_LIMIT]))
 
 
 def _read_header(source: BinaryIO) -> tuple[Header, bytes]:
@@ -126,7 +132,7 @@ class _Content:
         self._iv = secret[key_size : key_size + iv_size]
         self._extra = secret[key_size + iv_size :]
 
-    def at_once(self, data: bytes) -> bytes:
+    def at_once(self, data: bytes | memoryview) -> bytes:
         """Open AES-GCM in one call."""
         if len(data) < self._header.length + _TAG:
             raise Truncated(self._header.length + _TAG, len(data))

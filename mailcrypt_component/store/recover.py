@@ -171,6 +171,7 @@ class _Worker:
         self._keys, self._layout = keys, layout
         self._found = Recovery()
         self._mboxes: set[bytes] = set()
+        self._buffer = memoryview(bytearray(SMALL + 1))
         self._temporary = b"%s%d" % (_TEMPORARY, os.getpid())
 
     def run(
@@ -235,11 +236,11 @@ class _Worker:
             buffered = os.fdopen(os.dup(source.fileno()), "rb", buffering=_CHUNK)
             chunks = _pieces(buffered) if clear else unseal(buffered, self._keys)
             return decompress(chunks), clear
-        data = source.read(size + 1)
+        data = self._buffer[: source.readinto(self._buffer)]
         if not data:
             raise FormatError("an empty file")
-        clear = not data.startswith(MAGIC)
-        plain = data if clear else unseal_bytes(data, self._keys)
+        clear = bytes(data[: len(MAGIC)]) != MAGIC
+        plain = bytes(data) if clear else unseal_bytes(data, self._keys)
         return (decompress([plain]) if method_of(plain) else iter([plain])), clear
 
     def _place(self, relative: bytes) -> bytes:

@@ -40,6 +40,24 @@ def test_a_second_up_changes_nothing_and_runs_no_gate(stack):
     assert stack.container_id() == before
 
 
+PARENT = "mailcrypt:index:MailCryptServer"
+FROZEN = {
+    f"{PARENT}$mailcrypt:index:KeyRing$tls:index/privateKey:PrivateKey::mailcrypt-ring-k1",
+    f"{PARENT}$docker:index/volume:Volume::mailcrypt-mail",
+    f"{PARENT}$docker:index/volume:Volume::mailcrypt-state",
+    f"{PARENT}$docker:index/volume:Volume::mailcrypt-logs",
+    f"{PARENT}$docker:index/volume:Volume::mailcrypt-config",
+    f"{PARENT}$pulumi:index:Stash::mailcrypt-probe-password",
+}
+
+
+def test_the_urns_of_what_must_not_be_made_anew_are_frozen(stack):
+    """A new URN is a new key or a new, empty volume; a rename needs an alias."""
+    resources = json.loads(stack.state())["deployment"]["resources"]
+    prefix = "urn:pulumi:life::mailcrypt::"
+    assert {resource["urn"].removeprefix(prefix) for resource in resources} >= FROZEN
+
+
 def test_the_private_key_is_nowhere_but_in_its_file(stack):
     """Not in the state in clear, a preview, a log, docker inspect or the environment."""
     secrets = [stack.outputs()["accountPasswords"]["user@example.test"]]

@@ -3,6 +3,10 @@
 from pathlib import Path
 
 import pytest
+import yaml
+
+from mailcrypt_component.args import MailCryptServerArgs
+from mailcrypt_component.settings import read_settings
 
 STACKS = sorted((Path(__file__).parents[2] / "stacks").glob("Pulumi.*.yaml"))
 
@@ -18,3 +22,18 @@ def test_no_stack_file_brings_a_secret_in_clear(path):
     text = path.read_text()
     assert "PRIVATE" not in text
     assert "password" not in text
+
+
+def test_the_typed_configuration_is_that_of_the_settings():
+    """Each setting has its type, and each default there is the one of the code."""
+    project = yaml.safe_load((STACKS[0].parents[1] / "Pulumi.yaml").read_text())
+    declared = project["config"]
+    assert set(declared) == set(MailCryptServerArgs.__annotations__)
+    required = {
+        "image": "i",
+        "hostname": "mail.example.test",
+        "accounts": [{"address": "a@b.test"}],
+    }
+    assert {name for name, item in declared.items() if "default" not in item} == set(required)
+    defaults = {name: item["default"] for name, item in declared.items() if item.get("default")}
+    assert read_settings({**required, **defaults}) == read_settings(required)
