@@ -64,6 +64,8 @@ class MailCryptServerArgs(TypedDict):
     """2.3 or 2.4; known from docker-mailserver's tags, else asked of the image."""
     keys: NotRequired[list[KeyArgs]]
     """The key ring, newest first; default one made key named k1."""
+    giveUpKeys: NotRequired[list[str]]
+    """Ids of lost keys: mail that is sealed to them stays unreadable, and is no obstacle."""
     accounts: NotRequired[list[AccountArgs]]
     """Declared accounts; those added with DMS's setup command survive."""
     probeAddress: NotRequired[str]

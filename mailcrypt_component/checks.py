@@ -33,6 +33,7 @@ def preflight(settings: Settings, server: str, found: Mapping[str, Any]) -> str:
             configuration=found["text"],
             curves=found["curves"],
             key_ids=tuple(found["key_ids"]),
+            given_up=settings.give_up_keys,
             mail=found["mail"],
             config=found["config"],
             mounts=settings.mounts,

@@ -254,6 +254,7 @@ class MailCryptServer(pulumi.ComponentResource):
             "image": parts.image,
             "config": parts.config.digest,
             "keyIds": ring.key_ids,
+            **({"givenUp": list(settings.give_up_keys)} if settings.give_up_keys else {}),
             "mail": sources["mail"],
             "configFolder": sources["config"],
             "mounts": [f"{mount.source}:{mount.target}" for mount in settings.mounts],

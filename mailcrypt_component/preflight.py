@@ -58,6 +58,7 @@ class Plan:
     configuration: str
     curves: Mapping[str, Curve]
     key_ids: tuple[str, ...]
+    given_up: tuple[str, ...]
     mail: str
     config: str
     mounts: tuple[MountSettings, ...]
@@ -169,17 +170,21 @@ def _check_ring(client: DockerClient, plan: Plan) -> str:
     found = census(client, plan.image, plan.mail, deadline=plan.deadline)
     states = found.states()
     unknown = [state for state in states if is_unknown(state, plan.key_ids)]
-    if unknown:
+    refused = [state for state in unknown if is_unknown(state, plan.given_up)]
+    if refused:
         raise PreflightError(
-            "; ".join(_count(state, found.by_user(state)) for state in unknown),
+            "; ".join(_count(state, found.by_user(state)) for state in refused),
             where=f"mail volume {plan.mail}",
             expected=f"mail sealed to the declared ring: {', '.join(plan.key_ids)}",
             hint="declare the missing key again (keys: [new, old]), "
-            "or restore it from your escrow; without it that mail is unreadable",
+            "or restore it from your escrow; if it is lost for good, giveUpKeys: "
+            f"[{', '.join(refused)}] goes on without it and leaves that mail unreadable",
         )
-    sealed = sum(number for state, number in states.items() if state not in NOT_SEALED)
+    lost = sum(states[state] for state in unknown)
+    sealed = sum(number for state, number in states.items() if state not in NOT_SEALED) - lost
     clear = states.get(CLEAR, 0) + states.get(MBOX, 0)
-    return f"{sealed} stored mails are sealed to the ring, {clear} lie in clear"
+    given_up = f", {lost} stay unreadable (giveUpKeys)" if lost else ""
+    return f"{sealed} stored mails are sealed to the ring, {clear} lie in clear{given_up}"
 
 
 def _count(key: str, users: Mapping[str, int]) -> str:

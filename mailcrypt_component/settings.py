@@ -83,6 +83,7 @@ class Settings:
     hostname: str
     dialect: Dialect | None
     keys: tuple[KeySettings, ...]
+    give_up_keys: tuple[str, ...]
     accounts: tuple[AccountSettings, ...]
     probe_address: str
     protect: bool
@@ -122,6 +123,7 @@ _HOSTNAME: Final = re.compile(rf"(?:{_LABEL}\.)+{_LABEL}", re.IGNORECASE)
 _ADDRESS: Final = re.compile(rf"[A-Za-z0-9_.+-]{{1,64}}@((?:{_LABEL}\.)+{_LABEL})", re.IGNORECASE)
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VOLUME_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_KEY_ID: Final = re.compile(r"[0-9a-f]{64}")
 _HASH: Final = re.compile(r"\{[A-Z0-9.-]+\}[^\s|:]+")
 _T = TypeVar("_T")
 
@@ -155,6 +157,7 @@ class _Reader:
             hostname=self._hostname(),
             dialect=dialect,
             keys=self._keys(dialect),
+            give_up_keys=self._give_up_keys(),
             accounts=accounts,
             probe_address=self._probe_address(accounts),
             protect=self._typed("protect", bool, default=True),
@@ -250,6 +253,18 @@ class _Reader:
             self._fault("keys", "an empty ring", "at least one key", "keys: [{name: k1}]")
         self._refuse_twice("keys", [key.name for key in keys])
         return keys
+
+    def _give_up_keys(self) -> tuple[str, ...]:
+        stated = self._typed("give_up_keys", list, default=[])
+        for value in stated:
+            if not isinstance(value, str) or not _KEY_ID.fullmatch(value):
+                self._fault(
+                    "giveUpKeys",
+                    _shown(value),
+                    "whole key ids, 64 hex digits each",
+                    "the refusal names them",
+                )
+        return tuple(stated)
 
     def _key(self, where: str, raw: Mapping[str, Any], dialect: Dialect | None) -> KeySettings:
         name = raw.get("name")

@@ -86,8 +86,12 @@ class Stack:
 
     def verify(self, *argv):
         """Run mailcrypt verify on this stack."""
+        return self.mailcrypt("verify", *argv)
+
+    def mailcrypt(self, command, *argv):
+        """Run a command of mailcrypt on this stack."""
         return subprocess.run(
-            ["mailcrypt", "verify", "--stack", self.name, *argv],
+            ["mailcrypt", command, "--stack", self.name, *argv],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,

@@ -11,7 +11,7 @@ from typing import Final
 
 import click
 
-COMMANDS: Final = ("verify", "inspect", "audit", "escrow", "drill", "recover")
+COMMANDS: Final = ("verify", "coverage", "inspect", "audit", "escrow", "drill", "recover", "seal")
 """In the order of the help; each is a module of this package and a function of its name."""
 
 

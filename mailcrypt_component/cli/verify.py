@@ -9,7 +9,7 @@ import click
 
 from mailcrypt_component.cli.stack_outputs import stack_outputs
 from mailcrypt_component.errors import MailCryptError, ProofError
-from mailcrypt_component.probe import Check, Target, target_of
+from mailcrypt_component.probe import Check, Target, coverage_of, target_of
 from mailcrypt_component.probe import verify as prove
 
 NOT_PROVEN, NOT_KNOWN = 1, 2
@@ -27,12 +27,15 @@ def verify(stack: str, as_json: bool) -> None:
     Exit codes: 0 proven; 1 not encrypted or not readable; 2 could not find out.
     """
     try:
-        evidence = prove(_target(stack), _ignore if as_json else _show)
+        target = _target(stack)
+        evidence = prove(target, _ignore if as_json else _show)
+        covers = [cover.as_json() for cover in coverage_of(target)] if as_json else []
     except MailCryptError as error:
         code = NOT_PROVEN if isinstance(error, ProofError) else NOT_KNOWN
         _fail(error, code, as_json=as_json)
     if as_json:
-        click.echo(json.dumps({"verdict": "proven", **evidence.as_json()}, indent=2))
+        facts = {"verdict": "proven", **evidence.as_json()}
+        click.echo(json.dumps({**facts, "coverage": covers}, indent=2))
     else:
         click.echo(f"proven: mail is sealed to key {evidence.key_id}")
 

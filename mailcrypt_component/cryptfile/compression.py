@@ -28,7 +28,7 @@ LZ4_MAGIC: Final = b"Dovecot-LZ4\x0d\x2a\x9b\xc5"
 _LZ4_CHUNK_LIMIT: Final = 1 << 20
 _WINDOW_LIMIT: Final = 1 << 25
 _STEP: Final = 1 << 16
-_LONGEST_MAGIC: Final = len(LZ4_MAGIC)
+LONGEST_MAGIC: Final = len(LZ4_MAGIC)
 
 
 def method_of(start: bytes) -> str | None:
@@ -48,7 +48,7 @@ def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
     start = b""
     for chunk in stream:
         start += chunk
-        if len(start) >= _LONGEST_MAGIC:
+        if len(start) >= LONGEST_MAGIC:
             break
     method = method_of(start)
     whole = _chained(start, stream)

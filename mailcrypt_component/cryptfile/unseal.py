@@ -47,6 +47,7 @@ ROUNDS_LIMIT: Final = 100_000
 """Dovecot writes 2,048; a header that asks for more than this is refused."""
 
 _CHUNK: Final = 1 << 16
+_LARGE: Final = 1 << 17
 _FIRST_READ: Final = 512
 _TAG: Final = 16
 _BLOCK: Final = 16
@@ -102,6 +103,28 @@ def unseal_bytes(data: bytes | memoryview, keys: Mapping[str, PrivateKey]) -> by
     return b"".join(content.chunks(bytes(data[header.length :]), None))
 
 
+def unseal_into(
+    data: memoryview, keys: Mapping[str, PrivateKey], buffer: memoryview
+) -> bytes | memoryview:
+    """Return the content as ``unseal_bytes`` does; of a large file, as a part of the buffer.
+
+    A program that opens many large mails saves the time of making room for each.
+
+    Args:
+        data: The whole file.
+        keys: Private keys by key id.
+        buffer: At least as long as the file and 16 bytes more.
+
+    """
+    if len(data) < _LARGE:
+        return unseal_bytes(data, keys)
+    header = _parse(data)
+    content = _Content(header, _content_secret(header, keys))
+    if content.mode is GCM and header.is_aead:
+        return content.into(data, buffer)
+    return b"".join(content.chunks(bytes(data[header.length :]), None))
+
+
 def _parse(data: bytes | memoryview) -> Header:
     try:
         return parse_header(bytes(data[:_FIRST_READ]))
@@ -141,6 +164,19 @@ class _Content:
             return AESGCM(self._key).decrypt(self._iv, sealed, self._extra)
         except InvalidTag:
             raise _altered() from None
+
+    def into(self, data: memoryview, buffer: memoryview) -> memoryview:
+        """Open AES-GCM into a buffer; nothing is returned before the tag was checked."""
+        if len(data) < self._header.length + _TAG:
+            raise Truncated(self._header.length + _TAG, len(data))
+        decryptor = Cipher(AES(self._key), GCM(self._iv, bytes(data[-_TAG:]))).decryptor()
+        decryptor.authenticate_additional_data(self._extra)
+        size = decryptor.update_into(data[self._header.length : -_TAG], buffer)
+        try:
+            decryptor.finalize()
+        except InvalidTag:
+            raise _altered() from None
+        return buffer[:size]
 
     def chunks(self, first: bytes, source: BinaryIO | None) -> Iterator[bytes]:
         """Yield the content, and check what ends it."""

@@ -21,6 +21,7 @@ from mailcrypt_component.cryptfile.header import NotSealed, parse_header
 from mailcrypt_component.docker_host import connect, execute
 from mailcrypt_component.doveconf import check_dovecot
 from mailcrypt_component.errors import FormatError, ProofError, UnreachableError
+from mailcrypt_component.probe.coverage import Cover, coverage
 from mailcrypt_component.probe.evidence import Check, Evidence, Target
 from mailcrypt_component.probe.imap import done, logged_in
 from mailcrypt_component.store.volume import read_mails
@@ -52,6 +53,16 @@ def verify(target: Target, progress: Callable[[Check], None] = lambda _: None) -
 
     """
     return _Proof(target, progress).run()
+
+
+def coverage_of(target: Target) -> tuple[Cover, ...]:
+    """Return what of a server's data is sealed and what is not.
+
+    Raises:
+        UnreachableError: It could not be found out.
+
+    """
+    return coverage(_find(target), timeout=target.deadline)
 
 
 class _Proof:

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from mailcrypt_component.cryptfile.compression import decompress, method_of
+from mailcrypt_component.cryptfile.compression import LONGEST_MAGIC, decompress, method_of
 from mailcrypt_component.cryptfile.header import MAGIC
-from mailcrypt_component.cryptfile.unseal import NoKey, unseal, unseal_bytes
+from mailcrypt_component.cryptfile.unseal import NoKey, unseal, unseal_into
 from mailcrypt_component.errors import FormatError, MailCryptError
 from mailcrypt_component.store.maildir import is_dbox, is_mail_folder, place_of, shown
 from mailcrypt_component.store.walk import directory_of, share
@@ -172,6 +172,7 @@ class _Worker:
         self._found = Recovery()
         self._mboxes: set[bytes] = set()
         self._buffer = memoryview(bytearray(SMALL + 1))
+        self._plain = memoryview(bytearray(SMALL + 17))
         self._temporary = b"%s%d" % (_TEMPORARY, os.getpid())
 
     def run(
@@ -227,7 +228,9 @@ class _Worker:
             self._found.recovered += 1
             self._found.copied_clear += was_clear
 
-    def _content(self, source: Any, size: int) -> tuple[Iterator[bytes], bool]:
+    def _content(
+        self, source: Any, size: int
+    ) -> tuple[Iterator[bytes] | Iterator[bytes | memoryview], bool]:
         """Return the plain mail in chunks, and whether it was in clear."""
         if size > SMALL:
             start = source.read(len(MAGIC))
@@ -240,8 +243,10 @@ class _Worker:
         if not data:
             raise FormatError("an empty file")
         clear = bytes(data[: len(MAGIC)]) != MAGIC
-        plain = bytes(data) if clear else unseal_bytes(data, self._keys)
-        return (decompress([plain]) if method_of(plain) else iter([plain])), clear
+        plain = data if clear else unseal_into(data, self._keys, self._plain)
+        if method_of(bytes(plain[:LONGEST_MAGIC])):
+            return decompress([bytes(plain)]), clear
+        return iter([plain]), clear
 
     def _place(self, relative: bytes) -> bytes:
         """Return the directory of the output (for mbox, the file) for a directory of mails."""
@@ -272,7 +277,12 @@ class _Worker:
     def _name(self, name: bytes) -> bytes:
         return name if self._layout is Layout.MAILDIR else name + b".eml"
 
-    def _write(self, final: bytes, chunks: Iterator[bytes], facts: os.stat_result) -> None:
+    def _write(
+        self,
+        final: bytes,
+        chunks: Iterator[bytes] | Iterator[bytes | memoryview],
+        facts: os.stat_result,
+    ) -> None:
         if self._layout is Layout.MBOX:
             self._append(final, b"".join(chunks), facts)
             return
@@ -355,7 +365,7 @@ def _pieces(source: Any) -> Iterator[bytes]:
         yield piece
 
 
-def _write_all(sink: Any, data: bytes) -> None:
+def _write_all(sink: Any, data: bytes | memoryview) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[sink.write(rest) :]

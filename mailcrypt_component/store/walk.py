@@ -88,8 +88,15 @@ def directory_of(root: str) -> bytes:
     return base
 
 
-def share(root: bytes, index: int, number: int) -> Iterator[tuple[bytes, list[bytes] | None]]:
+def share(
+    root: bytes,
+    index: int,
+    number: int,
+    by: Callable[[os.DirEntry[bytes]], int] = lambda entry: entry.inode(),
+) -> Iterator[tuple[bytes, list[bytes] | None]]:
     """Yield each directory with the names of those files whose inode falls to an index.
+
+    ``by`` gives another number than the inode's, for a store whose inodes change.
 
     The names come in batches; None for a directory that cannot be read.
     """
@@ -99,7 +106,7 @@ def share(root: bytes, index: int, number: int) -> Iterator[tuple[bytes, list[by
         names: list[bytes] = []
         try:
             for entry in _entries(directory, waiting):
-                if entry.inode() % number == index:
+                if by(entry) % number == index:
                     names.append(entry.name)
                     if len(names) == BATCH:
                         yield directory, names

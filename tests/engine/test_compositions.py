@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from tests.stacks import ROOT, changed
+from tests.store import valid
 
 pytestmark = pytest.mark.engine
 
@@ -95,6 +96,10 @@ def test_everything_works_through_the_docker_api_alone(make_stack, forwarder):
     shown = stack.verify()
     assert shown.returncode == 0, shown.stderr
     assert forwarder.connections > before
+    stack.save("a mail to count")
+    audited = valid(stack.mailcrypt("audit", "--json").stdout, "audit")
+    assert audited["states"] == {"current": 1}
+    assert stack.mailcrypt("coverage").returncode == 0
 
 
 FAKE_SSH = """#!/bin/sh

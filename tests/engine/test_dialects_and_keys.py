@@ -39,6 +39,10 @@ def test_a_ring_that_cannot_open_stored_mail_is_refused(stack):
     assert f"1 mails are sealed to key {key_id}" in printed
     assert "example.test/user 1" in printed
     assert stack.container_id() == before
+    # The override must name the very key id.
+    assert "are sealed to key" in stack.red(keys=[{"name": "k2"}], giveUpKeys=["0" * 64])
+    assert stack.container_id() == before
+    stack.configure(keys=None, giveUpKeys=None)
 
 
 def test_rotation_keeps_old_mail_readable(stack):
@@ -89,3 +93,17 @@ def test_a_protected_stack_refuses_to_be_destroyed(make_stack):
     assert "pulumi state unprotect" in refused.stdout
     assert stack.container_id() == before
     stack.green(protect=False)
+
+
+def test_a_lost_key_is_given_up_by_its_id(make_stack):
+    """Everything works again but the mail that is sealed to it."""
+    stack = make_stack("lost", image="mailcrypt-dms-dev:13", dialect="2.4")
+    stack.green()
+    lost = stack.outputs()["keyId"]
+    stack.save("sealed to the lost key")
+    assert lost in stack.red(keys=[{"name": "k2"}])
+    printed = stack.green(keys=[{"name": "k2"}], giveUpKeys=[lost])
+    assert "1 stay unreadable (giveUpKeys)" in printed
+    assert stack.outputs()["keyIds"] != [lost]
+    assert "1 mails are sealed to key" in stack.red(giveUpKeys=None)
+    stack.configure(giveUpKeys=[lost])

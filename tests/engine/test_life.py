@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.stacks import PASSPHRASE, changed
+from tests.store import valid
 
 PROBE_MAILS = "cd /var/mail/example.test/mailcrypt-probe; find . -path '*/cur/*' -o -path '*/new/*'"
 
@@ -198,7 +199,7 @@ def test_verify_proves_again_and_leaves_nothing_behind(stack):
     shown = stack.verify()
     assert shown.returncode == 0, shown.stderr
     assert "proven: mail is sealed to key" in shown.stdout
-    evidence = json.loads(stack.verify("--json").stdout)
+    evidence = valid(stack.verify("--json").stdout, "verify")
     assert evidence["verdict"] == "proven"
     assert [check["name"] for check in evidence["checks"]] == [
         "server",
@@ -211,6 +212,17 @@ def test_verify_proves_again_and_leaves_nothing_behind(stack):
     assert stack.run(sizes) == before
 
 
+def test_coverage_says_what_is_sealed_and_what_is_not(stack):
+    """In words and as JSON, from the running server's own settings."""
+    shown = stack.mailcrypt("coverage")
+    assert shown.returncode == 0, shown.stderr
+    covers = valid(stack.mailcrypt("coverage", "--json").stdout, "coverage")["coverage"]
+    sealed = {cover["part"]: cover["sealed"] for cover in covers}
+    assert (sealed["mails"], sealed["attachments"], sealed["full-text index"]) == (True,) * 3
+    assert not sealed["index cache"]
+    assert not sealed["Postfix's queue"]
+
+
 def test_verify_says_1_where_the_public_key_is_another(stack):
     """Mail that nobody can read is found out, and the mended server is proven again."""
     key = ec.generate_private_key(ec.SECP256R1()).public_key()
@@ -221,7 +233,7 @@ def test_verify_says_1_where_the_public_key_is_another(stack):
     failed = stack.verify("--json")
     stack.run(f"cat /root/kept > {path} && doveadm reload && sleep 1")
     assert failed.returncode == 1
-    assert json.loads(failed.stdout)["found"].startswith("sealed to ")
+    assert valid(failed.stdout, "verify")["found"].startswith("sealed to ")
     assert stack.verify().returncode == 0
 
 

@@ -1,0 +1,43 @@
+"""``mailcrypt coverage``: what is sealed, what is not, and what would change it."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from mailcrypt_component.cli.stack_outputs import stack_outputs
+from mailcrypt_component.errors import MailCryptError
+from mailcrypt_component.probe import Target, coverage_of, target_of
+
+NOT_SEALED, NOT_KNOWN = 1, 2
+
+
+@click.command()
+@click.option("--stack", required=True, help="The Pulumi stack that runs the server.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def coverage(stack: str, as_json: bool) -> None:
+    """Show what of the server's data is sealed, as it is configured now.
+
+    mail_crypt seals mails.  What lies beside them (index cache, full-text index, queue,
+    sieve, logs) it does not; this looks at each, and names the setting that would
+    change it.
+
+    Exit codes: 0 mails and attachments are sealed; 1 they are not; 2 could not find out.
+    """
+    try:
+        target: Target = target_of(json.loads(stack_outputs(stack)["verifyTarget"]))
+        found = coverage_of(target)
+    except MailCryptError as error:
+        click.echo(f"could not find out: {error}", err=True)
+        sys.exit(NOT_KNOWN)
+    if as_json:
+        click.echo(json.dumps({"coverage": [cover.as_json() for cover in found]}, indent=2))
+    else:
+        for cover in found:
+            click.echo(f"{'sealed' if cover.sealed else 'NOT':<7} {cover.part:<16} {cover.seen}")
+            if cover.change:
+                click.echo(f"{'':<24} change: {cover.change}")
+    if not all(cover.sealed for cover in found if cover.part in {"mails", "attachments"}):
+        sys.exit(NOT_SEALED)

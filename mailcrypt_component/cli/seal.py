@@ -1,0 +1,93 @@
+"""``mailcrypt seal``: bring stored mail under the current key."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from mailcrypt_component.cli.keys import keys_from
+from mailcrypt_component.cli.progress import Progress
+from mailcrypt_component.errors import KeyFault, MailCryptError
+from mailcrypt_component.store.seal import Sealing, seal_store
+
+NOT_ALL, FAILED = 1, 2
+
+
+@click.command()
+@click.argument("store", type=click.Path())
+@click.option("--key", "key_files", multiple=True, help="A private key in PEM; repeatable.")
+@click.option("--escrow", help="An escrow file (mailcrypt escrow): the whole ring.")
+@click.option("--passphrase-file", help="Where the passphrase stands; else it is asked for.")
+@click.option("--to", "current", help="The current key's id; default the only key given.")
+@click.option("--user", "users", multiple=True, help="Only this user, as domain/user; repeatable.")
+@click.option("--apply", is_flag=True, help="Do it; without it nothing is changed.")
+@click.option("--rate", type=click.FloatRange(min=0.1), help="Mails a second, at the most.")
+@click.option("--jobs", type=click.IntRange(1, 256), help="Processes; default one for each core.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def seal(
+    store: str,
+    key_files: tuple[str, ...],
+    escrow: str | None,
+    passphrase_file: str | None,
+    current: str | None,
+    users: tuple[str, ...],
+    apply: bool,
+    rate: float | None,
+    jobs: int | None,
+    as_json: bool,
+) -> None:
+    """Seal the mail in STORE that is in clear, or sealed to a retired key, to the current one.
+
+    STORE is a Maildir or a directory of many on this machine, such as a volume's
+    directory; the mail server may go on running.  Each mail is replaced in one step by
+    a file of the same name, owner and time, after that has been opened and compared;
+    a run that was stopped loses nothing and goes on when it is repeated.  What cannot
+    be handled is left alone and listed.
+
+    Exit codes: 0 all is under the current key; 1 something is not (in a dry run:
+    there is something to do); 2 it could not run.
+    """
+    try:
+        keys = keys_from(key_files, escrow, passphrase_file)
+        if not keys:
+            raise click.UsageError("name a --key or an --escrow")
+        with Progress("mails") as progress:
+            found = seal_store(
+                store,
+                keys,
+                current or _only(list(keys)),
+                apply=apply,
+                users=users,
+                rate=rate,
+                workers=jobs,
+                progress=progress.show if progress.shown else None,
+            )
+    except MailCryptError as error:
+        click.echo(f"stopped: {error}", err=True)
+        sys.exit(FAILED)
+    click.echo(json.dumps(found.as_json(), indent=2) if as_json else _told(found, apply=apply))
+    if found.left or (found.sealed and not apply):
+        sys.exit(NOT_ALL)
+
+
+def _only(ids: list[str]) -> str:
+    if len(ids) == 1:
+        return ids[0]
+    raise KeyFault(
+        f"{len(ids)} keys are given", where="--to", expected=f"which is current: {', '.join(ids)}"
+    )
+
+
+def _told(found: Sealing, *, apply: bool) -> str:
+    verb = "sealed" if apply else "to seal (a dry run; --apply does it)"
+    lines = [
+        f"{found.sealed:>10}  {verb}, {found.were_clear} of them in clear before",
+        f"{found.current:>10}  were under the current key already",
+    ]
+    if found.gone:
+        lines.append(f"{found.gone:>10}  were removed meanwhile")
+    lines += [f"{number:>10}  left alone: {why}" for why, number in found.left.items()]
+    lines += [f"            {path}: {why}" for path, why in found.examples]
+    return "\n".join(lines)
