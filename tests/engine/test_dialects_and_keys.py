@@ -23,7 +23,7 @@ def test_the_image_is_asked_where_no_dialect_is_stated(stack):
 
 def test_save_version_0_in_dovecot_cf_is_red_until_it_is_gone(stack):
     """The fault that stores in clear without any error is seen on the file itself."""
-    config = "/tmp/docker-mailserver/dovecot.cf"  # noqa: S108  (DMS's folder in the container)
+    config = "/tmp/docker-mailserver/dovecot.cf"
     stack.run(f"cat > {config}", stdin="plugin {\n  mail_crypt_save_version = 0\n}\n")
     printed = stack.red(environment={"LOG_LEVEL": "debug"})
     assert "lies there in clear" in printed

@@ -179,7 +179,7 @@ def test_a_port_in_use_stops_at_preflight(stack):
 
 def test_storing_in_clear_keeps_the_proof_red_until_it_is_mended(stack):
     """What preflight cannot foresee, the proof sees: red, red again, then green."""
-    config = "/tmp/docker-mailserver"  # noqa: S108  (DMS's folder in the container)
+    config = "/tmp/docker-mailserver"
     patch = "sed -i s/mail_crypt.=.yes/mail_crypt=no/ /etc/dovecot/conf.d/10-custom.conf\n"
     stack.run(f"cat > {config}/user-patches.sh", stdin=patch)
     printed = stack.red(environment={"LOG_LEVEL": "info"})
