@@ -54,7 +54,7 @@ class Dovecot:
             "rm -rf /tmp/mail; mkdir -p /tmp/mail/cur /tmp/mail/new /tmp/mail/tmp;"
             " cat > '/tmp/mail/cur/1.a.b:2,S'; chown -R docker:docker /tmp/mail;"
             " export HOME=/tmp USER=root;"
-            f" doveadm fetch {_NOBODY[self._dialect]} text mailbox INBOX | tail -n +2 | head -c -2",
+            f" doveadm fetch {_NOBODY[self._dialect]} text mailbox INBOX | tail -n +2",
             stdin=sealed,
         )
 

@@ -97,4 +97,5 @@ def test_dovecot_opens_what_is_sealed_here(writers):
     plain = mail(5000)
     for name in CURVES:
         stored = seal(plain, load_private_key(keys()[name]).public_key())
-        assert made[name].read(stored).replace(b"\r\n", b"\n").strip() == plain.strip()
+        said = made[name].read(stored).replace(b"\r\n", b"\n")
+        assert said.rstrip(b"\f\n") == plain.rstrip(b"\n")
