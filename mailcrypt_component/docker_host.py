@@ -303,7 +303,9 @@ def _remove(container: Container) -> None:
 
 
 def _sweep(client: DockerClient) -> None:
-    for container in client.containers.list(all=True, filters={"label": THROWAWAY_LABEL}):
+    for container in client.containers.list(
+        all=True, filters={"label": THROWAWAY_LABEL}, ignore_removed=True
+    ):
         until = container.labels.get(THROWAWAY_LABEL, "")
         if until.isdecimal() and int(until) < time.time():
             _remove(container)

@@ -230,7 +230,9 @@ def _check_ports(client: DockerClient, plan: Plan) -> None:
 def _ports_of(client: DockerClient, server: str) -> set[tuple[str, int]]:
     """Return the address and port pairs that our own running server holds."""
     held: set[tuple[str, int]] = set()
-    for container in client.containers.list(filters={"label": f"{SERVER_LABEL}={server}"}):
+    for container in client.containers.list(
+        filters={"label": f"{SERVER_LABEL}={server}"}, ignore_removed=True
+    ):
         bindings: Sequence[Mapping[str, str]]
         for bindings in filter(None, container.ports.values()):
             held |= {(binding["HostIp"], int(binding["HostPort"])) for binding in bindings}
