@@ -1,21 +1,35 @@
 """Real stacks for the tests that need an engine."""
 
+import fcntl
+from contextlib import ExitStack
+
 import pytest
 
-from tests.stacks import ROOT, Stack
+from tests.stacks import ROOT, Stack, sweep
+
+
+@pytest.fixture(scope="session")
+def clean_engine(tmp_path_factory):
+    """Whichever worker comes first removes what a killed run has left, once a run."""
+    shared = tmp_path_factory.getbasetemp()
+    if shared.name.startswith("popen-"):
+        shared = shared.parent
+    with (shared / "swept").open("a+") as mark:
+        fcntl.flock(mark, fcntl.LOCK_EX)
+        if not mark.tell():
+            sweep()
+            mark.write("swept")
 
 
 @pytest.fixture(scope="module")
-def make_stack(tmp_path_factory):
+def make_stack(tmp_path_factory, clean_engine):
     """Make real stacks, each with a backend of its own; all are destroyed at the end."""
-    made = []
+    with ExitStack() as made:
 
-    def make(name, project=ROOT, **config):
-        stack = Stack(tmp_path_factory.mktemp(name), name, project)
-        made.append(stack)
-        stack.configure(**config)
-        return stack
+        def make(name, project=ROOT, **config):
+            stack = Stack(tmp_path_factory.mktemp(name), name, project)
+            made.callback(stack.destroy)
+            stack.configure(**config)
+            return stack
 
-    yield make
-    for stack in made:
-        stack.destroy()
+        yield make

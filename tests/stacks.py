@@ -9,6 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PASSPHRASE = "correct horse battery staple"
+# In the name of every stack and so of every container, volume and network of the tests.
+MARK = "mctest"
 
 BASE = {
     "hostname": "mail.example.test",
@@ -24,7 +26,7 @@ class Stack:
     """One stack; ``up`` never raises, tests look at its exit code and output."""
 
     def __init__(self, folder, name, project=ROOT):
-        self.folder, self.name = folder, name
+        self.folder, self.name = folder, f"{MARK}-{name}"
         self.config = {}
         shutil.copy(project / "__main__.py", folder)
         settings = re.sub("virtualenv: .*", f"virtualenv: {ROOT}/.venv", _read(project))
@@ -39,7 +41,7 @@ class Stack:
             "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
         }
         self.environment.pop("PULUMI_CONFIG_PASSPHRASE_FILE", None)
-        self.pulumi("stack", "init", name, check=True)
+        self.pulumi("stack", "init", self.name, check=True)
         # What init wrote (the salt of the passphrase) goes in front of every configuration.
         self.head = self._file.read_text() if self._file.exists() else ""
 
@@ -142,6 +144,20 @@ class Stack:
         """Return the whole inbox, as the server's IMAP process hands it out."""
         asked = "a SELECT INBOX\r\nb FETCH 1:* BODY.PEEK[]\r\nc LOGOUT\r\n"
         return self.run(f"/usr/lib/dovecot/imap -u {user}", stdin=asked)
+
+
+def sweep():
+    """Remove what a test run that was killed has left on the Docker engine."""
+    kinds = {
+        "container": ("ps", "-aq", "--filter", f"name={MARK}-"),
+        "volume": ("volume", "ls", "-q", "--filter", f"name={MARK}-"),
+        "network": ("network", "ls", "-q", "--filter", f"name={MARK}-"),
+    }
+    for kind, listing in kinds.items():
+        left = subprocess.run(["docker", *listing], capture_output=True, text=True, check=True)
+        for name in left.stdout.split():
+            force = ["-f"] if kind != "network" else []
+            subprocess.run(["docker", kind, "rm", *force, name], capture_output=True, check=True)
 
 
 def _read(project):

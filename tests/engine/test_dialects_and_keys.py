@@ -80,7 +80,7 @@ def test_destroy_leaves_nothing(make_stack):
     stack.green()
     stack.destroy()
     for kind in (["ps", "-a"], ["volume", "ls"], ["network", "ls"]):
-        assert "mailcrypt-gone" not in stack.docker(*kind)
+        assert stack.container not in stack.docker(*kind)
 
 
 def test_a_protected_stack_refuses_to_be_destroyed(make_stack):

@@ -2,11 +2,12 @@
 
 import pytest
 
-from tests.stacks import changed
+from tests.stacks import MARK, changed
 
 pytestmark = pytest.mark.engine
 
 SERVER = {"mailcrypt-server", "mailcrypt-proof"}
+FOREIGN = f"{MARK}-edits-foreign"
 CHECKED = {"mailcrypt-preflight", *SERVER}
 
 
@@ -14,12 +15,12 @@ CHECKED = {"mailcrypt-preflight", *SERVER}
 def stack(make_stack):
     """A server with one stored mail; the edits build on each other."""
     stack = make_stack("edits", image="mailcrypt-dms-dev:13", dialect="2.4")
-    stack.docker("network", "create", "mailcrypt-edits-foreign")
+    stack.docker("network", "create", FOREIGN)
     stack.green()
     stack.save("stored before every edit")
     yield stack
     stack.destroy()
-    stack.docker("network", "rm", "mailcrypt-edits-foreign")
+    stack.docker("network", "rm", FOREIGN)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ EDITS = {
     "ports": ({"ports": {"imap": "127.0.0.1:21437"}}, CHECKED),
     "mounts": ({"mounts": [{"source": "FOLDER", "target": "/srv/shared"}]}, CHECKED),
     "binds": ({"binds": {"logs": "FOLDER"}}, SERVER),
-    "network": ({"network": "mailcrypt-edits-foreign"}, SERVER),
+    "network": ({"network": FOREIGN}, SERVER),
     "stopGrace": ({"stopGrace": 20}, SERVER),
     "probeAddress": ({"probeAddress": "prober@example.test"}, {"mailcrypt-accounts"}),
     "keys": ({"keys": [{"name": "k2"}, {"name": "k1"}]}, {"mailcrypt-ring-k2", *CHECKED}),

@@ -55,20 +55,22 @@ def saved(stack, tmp_path_factory):
     (folder / "passphrase").write_text(PASSPHRASE + "\n")
     kept = ["--passphrase-file", folder / "passphrase"]
     ids = stack.outputs()["keyIds"]
-    done = run(stack, "escrow", "--stack", "loss", "--out", folder / "ring.txt", *kept, "--json")
+    done = run(
+        stack, "escrow", "--stack", stack.name, "--out", folder / "ring.txt", *kept, "--json"
+    )
     assert done.returncode == 0, done.stderr
     assert [key["key_id"] for key in valid(done.stdout, "escrow")["keys"]] == ids
     assert "BEGIN PRIVATE" not in (folder / "ring.txt").read_text() + done.stdout + done.stderr
 
-    audited = run(stack, "audit", "--stack", "loss", "--json")
+    audited = run(stack, "audit", "--stack", stack.name, "--json")
     assert audited.returncode == 0, audited.stderr
     assert valid(audited.stdout, "audit")["states"] == {"current": 6, "retired": 6}
     stack.run("cd /var/mail/example.test/user/cur && echo in clear > '1.a.b:2,S'")
-    assert run(stack, "audit", "--stack", "loss").returncode == 1
+    assert run(stack, "audit", "--stack", stack.name).returncode == 1
     stack.run("rm '/var/mail/example.test/user/cur/1.a.b:2,S'")
 
     escrow = ["--escrow", folder / "ring.txt", *kept]
-    drilled = run(stack, "drill", "--stack", "loss", *escrow, "--json")
+    drilled = run(stack, "drill", "--stack", stack.name, *escrow, "--json")
     assert drilled.returncode == 0, drilled.stderr
     assert set(valid(drilled.stdout, "drill")["keys"]) == set(ids)
 
@@ -98,6 +100,6 @@ def test_everything_comes_back_with_the_escrow_file_alone(saved, stack):
 def test_a_wrong_passphrase_writes_no_escrow(stack, saved):
     """Pulumi says so itself, or exports nothing: either way there is no file."""
     argv = ["--passphrase-file", saved / "passphrase", "--out", saved / "none.txt"]
-    done = run(stack, "escrow", "--stack", "loss", *argv)
+    done = run(stack, "escrow", "--stack", stack.name, *argv)
     assert done.returncode == 2
     assert not (saved / "none.txt").exists()

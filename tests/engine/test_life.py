@@ -7,10 +7,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.stacks import PASSPHRASE, changed
+from tests.stacks import MARK, PASSPHRASE, changed
 from tests.store import valid
 
 PROBE_MAILS = "cd /var/mail/example.test/mailcrypt-probe; find . -path '*/cur/*' -o -path '*/new/*'"
+
+HOLDER = f"{MARK}-holder"
 
 pytestmark = pytest.mark.engine
 
@@ -55,7 +57,7 @@ FROZEN = {
 def test_the_urns_of_what_must_not_be_made_anew_are_frozen(stack):
     """A new URN is a new key or a new, empty volume; a rename needs an alias."""
     resources = json.loads(stack.state())["deployment"]["resources"]
-    prefix = "urn:pulumi:life::mailcrypt::"
+    prefix = f"urn:pulumi:{stack.name}::mailcrypt::"
     assert {resource["urn"].removeprefix(prefix) for resource in resources} >= FROZEN
 
 
@@ -161,7 +163,7 @@ def test_an_image_of_the_other_dialect_stops_at_preflight(stack):
 def test_a_port_in_use_stops_at_preflight(stack):
     """The message names the port, and the server runs on."""
     before = stack.container_id()
-    holder = ["docker", "run", "-d", "--rm", "--name", "life-holder", "-p", "127.0.0.1:21439:1"]
+    holder = ["docker", "run", "-d", "--rm", "--name", HOLDER, "-p", "127.0.0.1:21439:1"]
     subprocess.run(
         [*holder, "--entrypoint", "sleep", "mailcrypt-dms-dev:13", "300"],
         check=True,
@@ -170,7 +172,7 @@ def test_a_port_in_use_stops_at_preflight(stack):
     try:
         printed = stack.red(ports={"imap": "127.0.0.1:21439"})
     finally:
-        subprocess.run(["docker", "rm", "-f", "life-holder"], check=True, capture_output=True)
+        subprocess.run(["docker", "rm", "-f", HOLDER], check=True, capture_output=True)
     assert "21439" in printed
     assert "already allocated" in printed
     assert stack.container_id() == before
@@ -239,11 +241,11 @@ def test_verify_says_1_where_the_public_key_is_another(stack):
 
 def test_verify_says_2_where_it_cannot_find_out(stack):
     """A server that does not run is neither proven nor refuted; a paused stack is no verdict."""
-    stack.docker("rename", stack.container, "mailcrypt-life-away")
+    stack.docker("rename", stack.container, f"{stack.container}-away")
     try:
         gone = stack.verify()
     finally:
-        stack.docker("rename", "mailcrypt-life-away", stack.container)
+        stack.docker("rename", f"{stack.container}-away", stack.container)
     assert gone.returncode == 0, "the id is what counts, not the name"
     stack.environment["PULUMI_CONFIG_PASSPHRASE"], kept = "wrong", PASSPHRASE
     try:
