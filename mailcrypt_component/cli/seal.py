@@ -10,7 +10,7 @@ import click
 from mailcrypt_component.cli.keys import keys_from
 from mailcrypt_component.cli.progress import Progress
 from mailcrypt_component.errors import KeyFault, MailCryptError
-from mailcrypt_component.store.seal import Sealing, seal_store
+from mailcrypt_component.store.seal import Order, Sealing, seal_store
 
 NOT_ALL, FAILED = 1, 2
 
@@ -54,16 +54,9 @@ def seal(
         if not keys:
             raise click.UsageError("name a --key or an --escrow")
         with Progress("mails") as progress:
-            found = seal_store(
-                store,
-                keys,
-                current or _only(list(keys)),
-                apply=apply,
-                users=users,
-                rate=rate,
-                workers=jobs,
-                progress=progress.show if progress.shown else None,
-            )
+            order = Order(keys, current or _only(list(keys)), apply=apply, users=users, rate=rate)
+            showing = progress.show if progress.shown else None
+            found = seal_store(store, order, workers=jobs, progress=showing)
     except MailCryptError as error:
         click.echo(f"stopped: {error}", err=True)
         sys.exit(FAILED)

@@ -12,42 +12,41 @@ system.  What is left in ``tmp`` is a copy of a mail that has its place, so the 
 may remove it.  Where Dovecot has renamed the mail meanwhile (a changed flag) or removed
 it, there is nothing to change places with: the exchange fails, and the mail is looked
 for under its new name.  Names, and with them ``S=``, flags and UIDs, stay as they are.
+
+The store is a directory of this machine (``files``) or a volume of a Docker host
+(``volume_files``): the keys stay here, mail goes there and back.
 """
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import os
 import time
 import zlib
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from mailcrypt_component.cryptfile.header import NotSealed, parse_header
 from mailcrypt_component.cryptfile.seal import seal
-from mailcrypt_component.cryptfile.unseal import unseal_bytes
+from mailcrypt_component.cryptfile.unseal import NoKey, unseal_bytes
 from mailcrypt_component.errors import FormatError, KeyFault, MailCryptError
+from mailcrypt_component.store.files import TRIES, LocalFiles, Ready, Seen, base_of, cannot_write
 from mailcrypt_component.store.maildir import is_dbox, is_mail_folder, place_of, shown
-from mailcrypt_component.store.walk import directory_of, share
 from mailcrypt_component.store.workers import cores, in_processes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from mailcrypt_component.cryptfile.keys import PrivateKey
+    from mailcrypt_component.store.files import Facts, Files, Identity
 
-LARGEST: Final = 20 << 20
+LARGEST: Final = 128 << 20
 """Bytes; a larger mail is left alone, so that memory stays bounded."""
 
 LISTED: Final = 20
 BATCH: Final = 256
-TEMPORARY: Final = b"mailcrypt-seal."
-_TRIES: Final = 20
-_EXCHANGE: Final = 2
-_HERE: Final = -100
-_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+_BATCH_BYTES: Final = 16 << 20
 
 
 @dataclass(slots=True)
@@ -88,260 +87,268 @@ class Sealing:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be done.
+
+    ``keys`` are the private keys by key id, the current one among them: what is written
+    is opened again before it takes the old mail's place.  Without ``apply`` only what
+    would be done is counted.  ``users`` (``domain/user``) empty means all, ``rate`` is
+    mails a second at the most.
+    """
+
+    keys: Mapping[str, PrivateKey] = field(repr=False)
+    current: str
+    apply: bool
+    users: Collection[str] = ()
+    rate: float | None = None
+
+
 def seal_store(
     store: str,
-    keys: Mapping[str, PrivateKey],
-    current: str,
+    order: Order,
     *,
-    apply: bool,
-    users: Collection[str] = (),
-    rate: float | None = None,
     workers: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Sealing:
-    """Seal every mail of a store to the current key.
+    """Seal every mail of a directory to the current key.
 
     Args:
         store: A Maildir or a directory of many, on this machine; Dovecot may run on it.
-        keys: The private keys by key id, the current one among them: what is written
-            is opened again before it takes the old mail's place.
-        current: The current key's id.
-        apply: Whether to change anything; else only what would be done is counted.
-        users: Only these (``domain/user``); default all.
-        rate: Mails a second at the most.
+        order: What is to be done.
         workers: How many processes; default one for each core.
         progress: Called ten times a second with the number of mails so far.
 
     Raises:
         KeyFault: The current key is not among the keys.
-        UnreachableError: The store cannot be read.
+        UnreachableError: The store cannot be read, or another run is at work on it.
         MailCryptError: The store cannot be written.
 
     """
-    if current not in keys:
+    files = LocalFiles(store)
+    lock = files.lock()
+    try:
+        return seal_files(lambda: nullcontext(files), order, workers=workers, progress=progress)
+    finally:
+        os.close(lock)
+
+
+def seal_files(
+    opened: Callable[[], AbstractContextManager[Files]],
+    order: Order,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Sealing:
+    """Seal every mail of a store to the current key; see ``seal_store``.
+
+    Args:
+        opened: Gives the store's files, anew for each process.
+        order: What is to be done.
+        workers: How many processes; default one for each core.
+        progress: Called ten times a second with the number of mails so far.
+
+    """
+    if order.current not in order.keys:
         raise KeyFault(
-            f"no private key {current}",
+            f"no private key {order.current}",
             where="the current key",
             expected="it among the given keys: what is sealed is opened again to compare",
         )
-    root, number = directory_of(store), workers or cores()
 
-    def job(index: int, count: int, tell: Callable[[int], None]) -> Sealing:
-        each = rate / count if rate else None
-        worker = _Worker(root, keys, current, apply=apply, users=users, rate=each)
-        return worker.run(index, count, tell)
+    def job(index: int, number: int, tell: Callable[[int], None]) -> Sealing:
+        with opened() as files:
+            return _Worker(files, order, number).run(index, tell)
 
     total = Sealing()
-    try:
-        for part in in_processes(job, number, progress):
-            total.merge(part)
-        total.merge(_Linked(root, keys, current, apply=apply, users=users, rate=rate).run(0, 1))
-    except OSError as error:
-        raise _cannot_write(root, error) from None
+    for part in in_processes(job, workers or cores(), progress):
+        total.merge(part)
+    with opened() as files:
+        total.merge(_Linked(files, order, 1).run(0))
     return total
 
 
-def _cannot_write(root: bytes, error: OSError) -> MailCryptError:
-    return MailCryptError(
-        error.strerror or "cannot be written",
-        where=shown(root),
-        expected="a store that can be written, on ext4, xfs, btrfs or tmpfs",
-        hint="nothing is lost; mend it and run it again: it goes on where it stopped",
-    )
-
-
 @dataclass(frozen=True, slots=True)
-class _Ready:
-    """A new file that waits in ``tmp`` for its place."""
+class _Task:
+    """A mail that is to be sealed."""
 
-    temporary: bytes
-    directory: bytes
     name: bytes
-    old: tuple[int, int, int]
-    """Inode, size and mtime of the file that it was made from."""
+    facts: Facts
     was_clear: bool
 
 
 class _Worker:
     """Seals its share of the mails that have one name."""
 
-    def __init__(
-        self,
-        root: bytes,
-        keys: Mapping[str, PrivateKey],
-        current: str,
-        *,
-        apply: bool,
-        users: Collection[str],
-        rate: float | None,
-    ) -> None:
-        self._root, self._keys, self._current = root, keys, current
-        self._apply, self._users, self._rate = apply, users, rate
-        self._public: Any = keys[current].public_key()
+    batch = BATCH
+
+    def __init__(self, files: Files, order: Order, number: int) -> None:
+        self._files, self._order, self._number = files, order, number
+        self._public: Any = order.keys[order.current].public_key()
+        self._rate = order.rate / number if order.rate else None
         self._found = Sealing()
-        self._ready: list[_Ready] = []
-        self._number = 0
+        self._written = 0
         self._start = time.monotonic()
 
-    def run(self, index: int, number: int, tell: Callable[[int], None] = lambda _: None) -> Sealing:
+    def run(self, index: int, tell: Callable[[int], None] = lambda _: None) -> Sealing:
         """Work on the names that fall to an index."""
         done = 0
         try:
-            for directory, names in share(self._root, index, number, by=_by_name):
+            for directory, names in self._files.folders():
                 if self._passed_over(directory):
                     continue
                 if names is None:
-                    self._leave(directory, b"", "the directory cannot be read")
-                elif not is_mail_folder(directory):
-                    self._others(directory, names)
-                else:
-                    if self._apply and not index:
-                        _clean(directory)
-                    for name in names:
-                        self._mail(directory, name)
-                        done += 1
-                        tell(done)
-                    self._settle()
+                    if not index:
+                        self._leave(directory, b"", "the directory cannot be read")
+                    continue
+                if is_mail_folder(directory) and self._order.apply and not index:
+                    self._files.clean(directory)
+                mine = [name for name in names if _share(name) % self._number == index]
+                for batch in _batches(mine, self.batch):
+                    self._some(directory, batch)
+                    done += len(batch)
+                    tell(done)
         except OSError as error:
-            raise _cannot_write(self._root, error) from None
-        finally:
-            for ready in self._ready:
-                os.unlink(ready.temporary)
+            raise cannot_write(self._files.where, error.strerror or "cannot be written") from None
         return self._found
 
     def _passed_over(self, directory: bytes) -> bool:
-        relative = directory[len(self._root) + 1 :]
-        return bool(self._users) and place_of(relative).user not in self._users
+        users = self._order.users
+        return bool(users) and place_of(directory).user not in users
 
-    def _takes(self, facts: os.stat_result) -> bool:
-        return facts.st_nlink == 1
-
-    def _mail(self, directory: bytes, name: bytes) -> None:
-        try:
-            file = os.open(directory + b"/" + name, _READ)
-        except FileNotFoundError:
-            self._found.gone += 1
+    def _some(self, directory: bytes, names: list[bytes]) -> None:
+        """Work on mails, and on those that Dovecot has renamed meanwhile."""
+        if not is_mail_folder(directory):
+            self._others(directory, names)
             return
-        except OSError as error:
-            self._leave(directory, name, error.strerror or "cannot be read")
-            return
-        with os.fdopen(file, "rb", buffering=0) as source:
-            facts = os.fstat(source.fileno())
-            if not self._takes(facts):
+        waiting = [(directory, names)]
+        for _ in range(TRIES):
+            missing = [name for folder, some in waiting for name in self._pass(folder, some)]
+            if not missing:
                 return
-            if facts.st_size > LARGEST:
-                self._leave(directory, name, f"larger than {LARGEST >> 20} MiB")
-                return
-            data = source.read(facts.st_size + 1)
-        if len(data) != facts.st_size or not data:
-            self._leave(directory, name, "empty, or it changed while it was read")
-            return
-        self._look(directory, name, data, facts)
+            waiting = self._files.renamed(directory, missing)
+            self._found.gone += len(missing) - sum(len(some) for _, some in waiting)
+        self._found.gone += sum(len(some) for _, some in waiting)
 
-    def _look(self, directory: bytes, name: bytes, data: bytes, facts: os.stat_result) -> None:
+    def _pass(self, directory: bytes, names: list[bytes]) -> list[bytes]:
+        """Work on mails; return the names that are not there any more."""
+        missing, tasks = [], []
+        for name, seen in zip(names, self._files.look(directory, names), strict=True):
+            if seen is None:
+                missing.append(name)
+            elif isinstance(seen, str):
+                self._leave(directory, name, seen)
+            elif self._takes(seen.facts):
+                tasks += self._judge(directory, name, seen)
+        for some in self._portions(tasks):
+            missing += self._seal(directory, some)
+        return missing
+
+    def _takes(self, facts: Facts) -> bool:
+        return facts.links == 1
+
+    def _judge(self, directory: bytes, name: bytes, seen: Seen) -> list[_Task]:
+        """Tell from a mail's first bytes whether there is something to do."""
+        if not 0 < seen.facts.size <= LARGEST:
+            why = f"larger than {LARGEST >> 20} MiB" if seen.facts.size else "empty"
+            self._leave(directory, name, why)
+            return []
         try:
-            recipients = {one.key_id for one in parse_header(data).recipients}
-            was_clear = False
+            recipients = {one.key_id for one in parse_header(seen.head).recipients}
         except NotSealed:
-            recipients, was_clear = set(), True
+            return [_Task(name, seen.facts, True)]
         except FormatError as error:
             self._leave(directory, name, f"damaged: {error.found}")
-            return
-        if recipients == {self._current}:
+            return []
+        if recipients == {self._order.current}:
             self._found.current += 1
-            return
+            return []
+        if not recipients & set(self._order.keys):
+            self._leave(directory, name, NoKey(tuple(sorted(recipients))).found)
+            return []
+        return [_Task(name, seen.facts, False)]
+
+    def _portions(self, tasks: list[_Task]) -> Iterator[list[_Task]]:
+        """Split them so that what is held at a time stays bounded."""
+        some: list[_Task] = []
+        size = 0
+        for task in tasks:
+            if some and (self._rate or size + task.facts.size > _BATCH_BYTES):
+                yield some
+                some, size = [], 0
+            some.append(task)
+            size += task.facts.size
+        if some:
+            yield some
+
+    def _seal(self, directory: bytes, tasks: list[_Task]) -> list[bytes]:
+        """Seal mails; return the names that are not there any more."""
+        missing, opened = [], []
+        found = self._files.read(directory, [task.name for task in tasks])
+        for task, data in zip(tasks, found, strict=True):
+            if data is None:
+                missing.append(task.name)
+            elif (inner := self._open(directory, task, data)) is not None:
+                opened.append((task, inner))
+        if self._order.apply:
+            self._replace(directory, opened)
+        else:
+            self._found.sealed += len(opened)
+            self._found.were_clear += sum(task.was_clear for task, _ in opened)
+        return missing
+
+    def _open(self, directory: bytes, task: _Task, data: bytes) -> bytes | None:
+        if len(data) != task.facts.size:
+            self._leave(directory, task.name, "it changed while it was read")
+            return None
         try:
-            inner = data if was_clear else unseal_bytes(data, self._keys)
+            return data if task.was_clear else unseal_bytes(data, self._order.keys)
         except FormatError as error:
-            self._leave(directory, name, error.found)
-            return
-        if not self._apply:
-            self._found.sealed += 1
-            self._found.were_clear += was_clear
-            return
-        self._ready.append(self._prepare(directory, name, inner, facts, was_clear))
+            self._leave(directory, task.name, f"damaged: {error.found}")
+            return None
+
+    def _replace(self, directory: bytes, opened: list[tuple[_Task, bytes]]) -> None:
+        ready = self._prepare(directory, opened)
+        self._written += len(ready)
         self._wait()
-        if len(self._ready) >= BATCH:
-            self._settle()
+        for each, path in zip(ready, self._files.settle(ready) if ready else [], strict=True):
+            if path is None:
+                self._found.gone += 1
+                continue
+            self._settled(each, path)
+            self._found.sealed += 1
+            self._found.were_clear += each.was_clear
 
-    def _prepare(
-        self, directory: bytes, name: bytes, inner: bytes, facts: os.stat_result, was_clear: bool
-    ) -> _Ready:
-        """Write the new file into ``tmp``, read it back and compare what it opens to."""
-        new = seal(inner, self._public)
-        temporary = self._temporary(directory)
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        file = os.open(temporary, flags, 0o600)
+    def _prepare(self, directory: bytes, opened: list[tuple[_Task, bytes]]) -> list[Ready]:
+        """Write the new files beside the mails, read them back and compare what they open to."""
+        new = [(task.facts, seal(inner, self._public)) for task, inner in opened]
+        ready: list[Ready] = []
+        written = self._files.write(directory, new)
         try:
-            with os.fdopen(file, "r+b", buffering=0) as sink:
-                rest = memoryview(new)
-                while rest:
-                    rest = rest[sink.write(rest) :]
-                if _owner(os.fstat(sink.fileno())) != _owner(facts):
-                    os.fchown(sink.fileno(), facts.st_uid, facts.st_gid)
-                os.fchmod(sink.fileno(), facts.st_mode & 0o7777)
-                sink.seek(0)
-                self._compare(sink.read(len(new) + 1), inner, temporary)
-                os.utime(sink.fileno(), ns=(facts.st_atime_ns, facts.st_mtime_ns))
+            for (task, inner), (temporary, held) in zip(opened, written, strict=True):
+                self._compare(held, inner, temporary)
+                ready.append(
+                    Ready(temporary, directory, task.name, task.facts.identity, task.was_clear)
+                )
         except BaseException:
-            os.unlink(temporary)
+            self._files.discard([temporary for temporary, _ in written])
             raise
-        return _Ready(temporary, directory, name, _identity(facts), was_clear)
+        return ready
 
-    def _compare(self, written: bytes, inner: bytes, path: bytes) -> None:
-        if unseal_bytes(written, self._keys) != inner:
+    def _compare(self, held: bytes, inner: bytes, path: bytes) -> None:
+        try:
+            same = unseal_bytes(held, self._order.keys) == inner
+        except FormatError:
+            same = False
+        if not same:
             raise MailCryptError(
                 "what was written does not open to the same mail",
                 where=shown(path),
                 hint="look at the disk and the memory of this machine",
             )
 
-    def _temporary(self, directory: bytes) -> bytes:
-        self._number += 1
-        folder = os.path.dirname(directory) + b"/tmp"
-        if not os.path.isdir(folder):
-            facts = os.stat(directory)
-            os.mkdir(folder, facts.st_mode & 0o7777)
-            os.chown(folder, facts.st_uid, facts.st_gid)
-        return b"%s/%s%d.%d" % (folder, TEMPORARY, os.getpid(), self._number)
-
-    def _settle(self) -> None:
-        """Flush the batch to the disk; then let each new file take its place."""
-        if not self._ready:
-            return
-        folder = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            if _LIBC.syncfs(folder):
-                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-        finally:
-            os.close(folder)
-        while self._ready:
-            if self._exchange(self._ready[-1]):
-                self._found.sealed += 1
-                self._found.were_clear += self._ready[-1].was_clear
-            else:
-                self._found.gone += 1
-            os.unlink(self._ready.pop().temporary)
-
-    def _exchange(self, ready: _Ready) -> bytes | None:
-        """Put the new file in the old one's place, wherever Dovecot has moved that to.
-
-        Returns the path, or None where the mail has gone.
-        """
-        path: bytes | None = ready.directory + b"/" + ready.name
-        for _ in range(_TRIES):
-            if path is None:
-                return None
-            try:
-                if _identity(os.stat(path, follow_symlinks=False)) == ready.old:
-                    _exchange(ready.temporary, path)
-                    if _identity(os.stat(ready.temporary, follow_symlinks=False)) == ready.old:
-                        return path
-                    _exchange(ready.temporary, path)
-            except FileNotFoundError:
-                pass
-            path = _renamed(ready.directory, ready.name)
-        return None
+    def _settled(self, ready: Ready, path: bytes) -> None:
+        """Take note of a mail that is sealed."""
 
     def _others(self, directory: bytes, names: list[bytes]) -> None:
         for name in names:
@@ -352,99 +359,47 @@ class _Worker:
         kind = reason.partition(":")[0] if reason.startswith("damaged") else reason
         self._found.left[kind] = self._found.left.get(kind, 0) + 1
         if len(self._found.examples) < LISTED:
-            relative = directory[len(self._root) + 1 :] + b"/" + name
-            self._found.examples.append((shown(relative), reason))
+            self._found.examples.append((shown(directory + b"/" + name), reason))
 
     def _wait(self) -> None:
         if self._rate:
-            due = self._start + (self._number / self._rate)
+            due = self._start + self._written / self._rate
             time.sleep(max(0.0, due - time.monotonic()))
 
 
 class _Linked(_Worker):
-    """Seals the mails that have more than one name, and keeps them one file."""
+    """Seals the mails that have more than one name, one by one, and keeps them one file."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._made: dict[tuple[int, int, int], bytes] = {}
+    def __init__(self, files: Files, order: Order, number: int) -> None:
+        super().__init__(files, order, number)
+        self._made: dict[Identity, bytes] = {}
 
-    def _takes(self, facts: os.stat_result) -> bool:
-        return facts.st_nlink > 1 or _identity(facts) in self._made
+    def _takes(self, facts: Facts) -> bool:
+        return facts.links > 1 or facts.identity in self._made
+
+    def _portions(self, tasks: list[_Task]) -> Iterator[list[_Task]]:
+        return ([task] for task in tasks)
 
     def _others(self, directory: bytes, names: list[bytes]) -> None:
         """Leave them: the other workers have told of them."""
 
-    def _prepare(
-        self, directory: bytes, name: bytes, inner: bytes, facts: os.stat_result, was_clear: bool
-    ) -> _Ready:
-        sealed = self._made.get(_identity(facts))
-        if sealed is not None:
-            temporary = self._temporary(directory)
-            try:
-                os.link(sealed, temporary)
-            except FileNotFoundError:  # It has been renamed meanwhile: a file of its own.
-                pass
-            else:
-                return _Ready(temporary, directory, name, _identity(facts), was_clear)
-        return super()._prepare(directory, name, inner, facts, was_clear)
+    def _prepare(self, directory: bytes, opened: list[tuple[_Task, bytes]]) -> list[Ready]:
+        for task, _ in opened:
+            sealed = self._made.get(task.facts.identity)
+            temporary = self._files.link(sealed, directory) if sealed else None
+            if temporary is not None:
+                return [Ready(temporary, directory, task.name, task.facts.identity, task.was_clear)]
+            # It is the first one, or has been renamed meanwhile: a file of its own.
+        return super()._prepare(directory, opened)
 
-    def _exchange(self, ready: _Ready) -> bytes | None:
-        path = super()._exchange(ready)
-        if path is not None:
-            self._made[ready.old] = path
-        return path
-
-    def _look(self, directory: bytes, name: bytes, data: bytes, facts: os.stat_result) -> None:
-        super()._look(directory, name, data, facts)
-        self._settle()
+    def _settled(self, ready: Ready, path: bytes) -> None:
+        self._made[ready.old] = path
 
 
-def _by_name(entry: os.DirEntry[bytes]) -> int:
+def _share(name: bytes) -> int:
     """Return a number that stays when flags and inode of a mail change."""
-    return zlib.crc32(entry.name.partition(b":")[0])
+    return zlib.crc32(base_of(name))
 
 
-def _identity(facts: os.stat_result) -> tuple[int, int, int]:
-    return facts.st_ino, facts.st_size, facts.st_mtime_ns
-
-
-def _owner(facts: os.stat_result) -> tuple[int, int]:
-    return facts.st_uid, facts.st_gid
-
-
-def _renamed(directory: bytes, name: bytes) -> bytes | None:
-    """Return where a mail is now that had this name; None where it has gone."""
-    base = name.partition(b":2,")[0]
-    for beside in (b"cur", b"new"):
-        folder = os.path.dirname(directory) + b"/" + beside
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.name.partition(b":2,")[0] == base:
-                        return entry.path
-        except FileNotFoundError:
-            continue
-    return None
-
-
-def _exchange(one: bytes, other: bytes) -> None:
-    """Let two files change places, in one step."""
-    if _LIBC.renameat2(_HERE, one, _HERE, other, _EXCHANGE):
-        number = ctypes.get_errno()
-        if number == errno.ENOENT:
-            raise FileNotFoundError(number, os.strerror(number))
-        raise OSError(number, os.strerror(number))
-
-
-def _clean(directory: bytes) -> None:
-    """Remove what a killed run left; runs that are alive are recognised by their process."""
-    folder = os.path.dirname(directory) + b"/tmp"
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
-        return
-    for name in names:
-        if name.startswith(TEMPORARY):
-            process = name[len(TEMPORARY) :].partition(b".")[0]
-            if not os.path.exists(b"/proc/" + process):
-                os.unlink(folder + b"/" + name)
+def _batches(names: Sequence[bytes], size: int) -> Iterator[list[bytes]]:
+    return (list(names[start : start + size]) for start in range(0, len(names), size))

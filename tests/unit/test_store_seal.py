@@ -13,8 +13,9 @@ from click.testing import CliRunner
 
 from mailcrypt_component.cli import main
 from mailcrypt_component.cryptfile.unseal import unseal_bytes
-from mailcrypt_component.store import seal as module
-from mailcrypt_component.store.seal import seal_store
+from mailcrypt_component.errors import KeyFault
+from mailcrypt_component.store import files
+from mailcrypt_component.store.seal import Order, seal_store
 from mailcrypt_component.store.walk import count
 from tests.store import Key, Store, valid
 
@@ -103,8 +104,8 @@ def test_copies_that_are_one_file_stay_one_file(store):
 
 
 def test_the_current_keys_private_part_is_needed(store):
-    with pytest.raises(module.KeyFault, match="no private key"):
-        seal_store(str(store.root), RETIRED.ring, CURRENT.id, apply=True)
+    with pytest.raises(KeyFault, match="no private key"):
+        seal_store(str(store.root), Order(RETIRED.ring, CURRENT.id, apply=True))
 
 
 @pytest.mark.parametrize("moved", ["flag", "to cur", "expunged"])
@@ -113,7 +114,7 @@ def test_a_mail_that_moves_just_before_its_turn(store, monkeypatch, moved):
     arrived = moved == "to cur"
     name = "77.M1P1.mail,S=6" if arrived else "77.M1P1.mail,S=6:2,"
     path = store.root / store.put(b"moving", name=name, new=arrived)
-    real = module._exchange
+    real = files.exchange
 
     def exchange(one, other):
         if path.exists() and os.path.basename(other).startswith(b"77."):
@@ -123,8 +124,8 @@ def test_a_mail_that_moves_just_before_its_turn(store, monkeypatch, moved):
                 path.rename(path.parents[1] / "cur/77.M1P1.mail,S=6:2,S")
         real(one, other)
 
-    monkeypatch.setattr(module, "_exchange", exchange)
-    found = seal_store(str(store.root), RING, CURRENT.id, apply=True, workers=1)
+    monkeypatch.setattr(files, "exchange", exchange)
+    found = seal_store(str(store.root), Order(RING, CURRENT.id, apply=True), workers=1)
     there = list(store.root.rglob("77.*"))
     if moved == "expunged":
         assert there == []
