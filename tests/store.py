@@ -6,7 +6,12 @@ from pathlib import Path
 
 import jsonschema
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from mailcrypt_component.cryptfile.key_id import key_id
 from mailcrypt_component.cryptfile.seal import seal
@@ -23,6 +28,9 @@ class Key:
         self.id = key_id(self.public)
         self.pem = self.private.private_bytes(
             Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+        ).decode()
+        self.public_pem = self.public.public_bytes(
+            Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
         ).decode()
 
     @property

@@ -11,7 +11,17 @@ from typing import Final
 
 import click
 
-COMMANDS: Final = ("verify", "coverage", "inspect", "audit", "escrow", "drill", "recover", "seal")
+COMMANDS: Final = (
+    "verify",
+    "coverage",
+    "inspect",
+    "audit",
+    "escrow",
+    "drill",
+    "recover",
+    "seal",
+    "adopt",
+)
 """In the order of the help; each is a module of this package and a function of its name."""
 
 
