@@ -76,6 +76,7 @@ class _Proof:
         self._message_id = f"{secrets.token_hex(8)}@probe.invalid"
         self._tokens = (secrets.token_hex(16), secrets.token_hex(16))
         self._container = _find(target)
+        self._awaited = "an answer"
 
     def run(self) -> Evidence:
         self._saw("server", self._wait_until_it_answers())
@@ -100,7 +101,7 @@ class _Proof:
         left = self._target.deadline - (time.monotonic() - self._start)
         if left <= 0:
             raise UnreachableError(
-                f"the deadline of {self._target.deadline:.0f} s has passed"
+                f"the deadline of {self._target.deadline:.0f} s has passed; last: {self._awaited}"
                 f"{_log_tail(self._container)}",
                 where=f"container {self._container.name}",
                 hint="raise mailcrypt:deadline if the server is merely slow",
@@ -133,6 +134,7 @@ class _Proof:
         )
         if result.exit_code == 0:
             return result.stdout.decode().strip()
+        self._awaited = result.stdout.decode(errors="replace").strip() or "no answer"
         # A configuration that cannot load will not get better by waiting.
         self._ask_dovecot()
         return None
@@ -157,7 +159,8 @@ class _Proof:
                 result.stderr.decode(errors="replace").strip(), where="sendmail in the container"
             )
         done(imap.append("INBOX", "", "", _message(account, self._message_id, append)), "APPEND")
-        self._poll(self._arrived)
+        self._awaited = "the probe mail is under way"
+        self._poll(lambda: self._arrived(imap))
         return "one mail through Postfix and LMTP, one through IMAP APPEND"
 
     def _files(self) -> list[Mail]:
@@ -168,10 +171,15 @@ class _Proof:
             self._left()
             return []
 
-    def _arrived(self) -> str | None:
+    def _arrived(self, imap: IMAP4) -> str | None:
         _require_running(self._container)
-        if len(self._files()) >= len(self._tokens):
+        # In this order: what IMAP has listed lies still.
+        listed = len(_numbers(imap))
+        files = len(self._files())
+        if files >= len(self._tokens):
             return "arrived"
+        if listed >= len(self._tokens):
+            raise self._elsewhere(files)
         refusal = self._refusal()
         if refusal:
             raise ProofError(
@@ -182,6 +190,18 @@ class _Proof:
             )
         return None
 
+    def _elsewhere(self, files: int) -> ProofError:
+        """Tell that the mailbox is not where mail has to lie."""
+        argv = ["sh", "-c", "doveconf mail_location 2>/dev/null || doveconf mail_driver mail_path"]
+        said = execute(self._container, argv, timeout=self._left()).stdout.decode(errors="replace")
+        return ProofError(
+            f"IMAP shows both probe mails, and {files} of them lie in the mail volume "
+            f"({', '.join(said.strip().splitlines())})",
+            where=f"{dms.MAIL_DIR}/{self._target.mail_folder}",
+            expected="Maildir there: a sealed file for each mail",
+            hint="take mail_location, mail_driver and mail_path out of dovecot.cf",
+        )
+
     def _refusal(self) -> str | None:
         """Return what the log says of a delivery of this run that did not succeed."""
         argv = ["tail", "-n", "500", f"{dms.LOG_DIR}/mail.log"]
@@ -189,6 +209,9 @@ class _Proof:
         queued = re.search(rf"(\w+): message-id=<{self._message_id}>", log)
         if queued is None:
             return None
+        taken = re.search(rf"{queued.group(1)}: ((?:discard|reject|hold): .*)", log)
+        if taken:
+            return taken.group(1)
         tries = re.findall(rf"{queued.group(1)}: (to=.*status=(?:bounced|deferred).*)", log)
         if not tries:
             return None
@@ -251,8 +274,7 @@ class _Proof:
         return f"neither token in any file below {', '.join(_CLEAR_PLACES)}"
 
     def _read_back(self, imap: IMAP4) -> str:
-        done(imap.noop(), "NOOP")
-        numbers = done(imap.search(None, "ALL"), "SEARCH")[0].split()
+        numbers = _numbers(imap)
         bodies = [done(imap.fetch(n, "(BODY.PEEK[])"), "FETCH")[0][1] for n in numbers]
         for token in self._tokens:
             expected = f"\r\n\r\n{token}\r\n".encode()
@@ -266,9 +288,13 @@ class _Proof:
 
 
 def _message(account: str, message_id: str, token: str) -> bytes:
-    """Return a probe mail; a subject would go into the index cache, so the body has the token."""
-    head = f"From: {account}\r\nTo: {account}\r\nSubject: probe\r\n"
-    return f"{head}Message-ID: <{message_id}>\r\n\r\n{token}\r\n".encode()
+    """Return a probe mail.
+
+    A subject would go into the index cache, so the body has the token.  Postfix logs the
+    Message-ID when it reads it, so that it comes before what a header check may do.
+    """
+    head = f"Message-ID: <{message_id}>\r\nFrom: {account}\r\nTo: {account}\r\n"
+    return f"{head}Subject: probe\r\n\r\n{token}\r\n".encode()
 
 
 def _find(target: Target) -> Container:
@@ -302,10 +328,16 @@ def _log_tail(container: Container) -> str:
     return "; its last log lines:\n    " + "\n    ".join(telling[-6:])
 
 
+def _numbers(imap: IMAP4) -> list[str]:
+    """Return the numbers of the mails that are there now."""
+    done(imap.noop(), "NOOP")
+    found: bytes = done(imap.search(None, "ALL"), "SEARCH")[0]
+    return found.decode().split()
+
+
 def _empty(imap: IMAP4) -> None:
     """Remove every mail of the probe's mailbox, those of killed runs too."""
-    done(imap.noop(), "NOOP")
-    numbers = done(imap.search(None, "ALL"), "SEARCH")[0].split()
+    numbers = _numbers(imap)
     if numbers:
-        done(imap.store(b",".join(numbers).decode(), "+FLAGS.SILENT", r"(\Deleted)"), "STORE")
+        done(imap.store(",".join(numbers), "+FLAGS.SILENT", r"(\Deleted)"), "STORE")
         done(imap.expunge(), "EXPUNGE")

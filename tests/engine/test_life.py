@@ -256,7 +256,7 @@ def test_verify_says_2_where_it_cannot_find_out(stack):
 
 def test_a_killed_proof_leaves_nothing_that_the_next_does_not_clean(stack):
     """SIGKILL at any moment; afterwards the probe's mailbox is empty."""
-    for delay in (0.3, 0.6, 0.9, 1.2):
+    for delay in (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.3):
         argv = ["mailcrypt", "verify", "--stack", stack.name]
         running = subprocess.Popen(
             argv,
