@@ -156,11 +156,7 @@ def _run(
             _send(attached, stdin)
             yield from _read_frames(attached)
         if expired.is_set():
-            raise UnreachableError(
-                f"{argv[0]} did not end within {timeout:.0f} s",
-                where=f"container {container.name}",
-                hint="look at the load of the host, or raise the deadline",
-            )
+            raise _too_slow(argv[0], timeout, container)
         code = api.exec_inspect(made["Id"])["ExitCode"]
     except _NOT_ANSWERING as error:
         raise UnreachableError(
@@ -175,6 +171,74 @@ def api_of(container: Container) -> docker.APIClient:
     if client is None:
         raise UnreachableError("it belongs to no engine", where=f"container {container.name}")
     return client.api
+
+
+class Session(io.RawIOBase):
+    """A command in a container that is talked with; reading gives what it prints."""
+
+    def __init__(self, attached: Any) -> None:
+        self._attached = attached
+        self._frames = _read_frames(attached)
+        self._rest = memoryview(b"")
+        self.errors = b""
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what it printed; what it said as errors is kept aside."""
+        while not self._rest:
+            number, data = next(self._frames, (0, b""))
+            if not number:
+                return 0
+            if number == 1:
+                self._rest = memoryview(data)
+            else:
+                self.errors += data
+        size = min(len(buffer), len(self._rest))
+        buffer[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
+
+    def send(self, data: bytes) -> None:
+        """Give it input."""
+        _raw(self._attached).sendall(data)
+
+
+@contextmanager
+def session(
+    container: Container, argv: Sequence[str], *, name: str, timeout: float
+) -> Iterator[Session]:
+    """Talk with a command in a container, bounded in time; it ends with its input.
+
+    Raises:
+        UnreachableError: It could not be started, or the time was up.
+
+    """
+    api = api_of(container)
+    try:
+        made = api.exec_create(container.id, list(argv), stdin=True)
+        attached = api.exec_start(made["Id"], socket=True)
+    except _NOT_ANSWERING as error:
+        raise UnreachableError(
+            f"cannot run {argv[0]}: {_explained(error)}", where=f"container {container.name}"
+        ) from None
+    with _closing_at(attached, timeout) as expired:
+        try:
+            yield Session(attached)
+        except Exception:
+            if expired.is_set():
+                raise _too_slow(name, timeout, container) from None
+            raise
+
+
+def _too_slow(name: str, timeout: float, container: Container) -> UnreachableError:
+    return UnreachableError(
+        f"{name} did not end within {timeout:.0f} s",
+        where=f"container {container.name}",
+        hint="look at the load of the host, or raise the deadline",
+    )
 
 
 def _explained(error: BaseException) -> str:

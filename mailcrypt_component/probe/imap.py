@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import imaplib
 import io
-import struct
-import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from mailcrypt_component.docker_host import api_of
+from mailcrypt_component.docker_host import Session, session
 from mailcrypt_component.errors import ProofError, UnreachableError
 
 if TYPE_CHECKING:
@@ -34,55 +32,16 @@ while (my @ready = $select->can_read(600)) { for my $from (@ready) {
 """
 
 
-class _Frames(io.RawIOBase):
-    """Reads what the relay prints, out of Docker's framing; its errors are kept."""
-
-    def __init__(self, raw: Any) -> None:
-        self._raw = raw
-        self._left = 0
-        self._stream = 1
-        self.errors = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while True:
-            if not self._left and not self._next_frame():
-                return 0
-            data = self._raw.recv(min(self._left, len(buffer)))
-            self._left -= len(data)
-            if not data or self._stream == 1:
-                buffer[: len(data)] = data
-                return len(data)
-            self.errors += data
-
-    def _next_frame(self) -> bool:
-        head = b""
-        while len(head) < 8:  # noqa: PLR2004  (the frame's header)
-            more = self._raw.recv(8 - len(head))
-            if not more:
-                return False
-            head += more
-        self._stream, self._left = struct.unpack(">BxxxL", head)
-        return True
-
-
 class _ContainerImap(imaplib.IMAP4):
     """An IMAP client whose connection is a command in a container."""
 
-    def __init__(self, container: Container) -> None:
-        self._container = container
+    def __init__(self, relay: Session) -> None:
+        self._relay = relay
+        self._reader = io.BufferedReader(relay)
         super().__init__()
 
-    def open(self, host: str = "", port: int = 143, timeout: float | None = None) -> None:  # noqa: ARG002
-        api = api_of(self._container)
-        made = api.exec_create(self._container.id, ["perl", "-e", _RELAY], stdin=True)
-        stream: Any = api.exec_start(made["Id"], socket=True)
-        self._stream = stream
-        self.sock = getattr(stream, "_sock", stream)
-        self._frames = _Frames(self.sock)
-        self._reader = io.BufferedReader(self._frames)
+    def open(self, host: str = "", port: int = 143, timeout: float | None = None) -> None:
+        """Do nothing: the relay is connected."""
 
     def read(self, size: int) -> bytes:
         return self._reader.read(size)
@@ -91,11 +50,10 @@ class _ContainerImap(imaplib.IMAP4):
         return self._reader.readline()
 
     def send(self, data: Any) -> None:
-        self.sock.sendall(data)
+        self._relay.send(data)
 
     def shutdown(self) -> None:
-        self._reader.close()
-        self._stream.close()
+        """Leave it to the session."""
 
 
 @contextmanager
@@ -109,27 +67,19 @@ def logged_in(
         UnreachableError: The connection broke or the time was up.
 
     """
-    try:
-        client = _ContainerImap(container)
-    except (OSError, imaplib.IMAP4.error) as error:
-        raise UnreachableError(str(error), where=f"IMAP in {container.name}") from None
-    timer = threading.Timer(seconds, lambda: client.sock.shutdown(2))
-    timer.daemon = True
-    timer.start()
-    try:
-        _login(client, account, password)
-        done(client.select("INBOX"), "SELECT")
-        yield client
-        client.logout()
-    except imaplib.IMAP4.abort as error:
-        raise UnreachableError(
-            f"the IMAP connection broke: {error}", where=f"IMAP in {container.name}"
-        ) from None
-    except imaplib.IMAP4.error as error:
-        raise ProofError(str(error), where=f"IMAP in {container.name}") from None
-    finally:
-        timer.cancel()
-        client.shutdown()
+    where = f"IMAP in {container.name}"
+    with session(container, ["perl", "-e", _RELAY], name="IMAP", timeout=seconds) as relay:
+        try:
+            client = _ContainerImap(relay)
+            _login(client, account, password)
+            done(client.select("INBOX"), "SELECT")
+            yield client
+            client.logout()
+        except (imaplib.IMAP4.abort, OSError) as error:
+            said = relay.errors.decode(errors="replace").strip() or error
+            raise UnreachableError(f"the IMAP connection broke: {said}", where=where) from None
+        except imaplib.IMAP4.error as error:
+            raise ProofError(str(error), where=where) from None
 
 
 def _login(client: imaplib.IMAP4, account: str, password: str) -> None:

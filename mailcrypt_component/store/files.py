@@ -105,9 +105,7 @@ class Files(Protocol):
     def discard(self, temporaries: Sequence[bytes]) -> None:
         """Remove new files that will not take a place."""
 
-    def renamed(
-        self, directory: bytes, names: Sequence[bytes]
-    ) -> list[tuple[bytes, list[bytes]]]:
+    def renamed(self, directory: bytes, names: Sequence[bytes]) -> list[tuple[bytes, list[bytes]]]:
         """Return where mails are now that had these names: names by directory."""
 
     def clean(self, directory: bytes) -> None:
@@ -249,9 +247,7 @@ class LocalFiles:
         for temporary in temporaries:
             os.unlink(self._path(temporary))
 
-    def renamed(
-        self, directory: bytes, names: Sequence[bytes]
-    ) -> list[tuple[bytes, list[bytes]]]:
+    def renamed(self, directory: bytes, names: Sequence[bytes]) -> list[tuple[bytes, list[bytes]]]:
         bases = {base_of(name) for name in names}
         found = []
         for folder in (b"cur", b"new"):
