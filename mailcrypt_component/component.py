@@ -430,7 +430,7 @@ class MailCryptServer(pulumi.ComponentResource):
             dockerHost=self._host,
             container=server.id,
             dialect=parts.config.dialect,
-            keyId=_current(parts.ring),
+            keyIds=parts.ring.key_ids,
             password=password,
         )
         fixed = {

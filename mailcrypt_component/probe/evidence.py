@@ -15,17 +15,23 @@ if TYPE_CHECKING:
 class Target:
     """A server to prove.
 
-    ``container`` is an id or a name, ``key_id`` the current key's (64 hex
-    digits), ``account`` the probe's own mailbox, ``deadline`` seconds for it all.
+    ``container`` is an id or a name, ``key_ids`` the ring's (64 hex digits each),
+    the current one first, ``account`` the probe's own mailbox, ``deadline`` seconds
+    for it all.
     """
 
     docker_host: str | None
     container: str
     dialect: Dialect
-    key_id: str
+    key_ids: tuple[str, ...]
     account: str
     deadline: float
     password: str = field(repr=False)
+
+    @property
+    def key_id(self) -> str:
+        """The current key's id."""
+        return self.key_ids[0]
 
     @property
     def mail_folder(self) -> str:
@@ -40,7 +46,7 @@ def target_of(facts: Mapping[str, Any]) -> Target:
         docker_host=facts["dockerHost"],
         container=facts["container"],
         dialect=Dialect(facts["dialect"]),
-        key_id=facts["keyId"],
+        key_ids=tuple(facts["keyIds"]),
         account=facts["account"],
         deadline=float(facts["deadline"]),
         password=facts["password"],

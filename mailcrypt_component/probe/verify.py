@@ -3,14 +3,17 @@
 In order: the container lives and LMTP and IMAP answer; Dovecot's own view of its
 configuration; one mail through Postfix and LMTP and one through IMAP; both files
 parsed by our own format code; the tokens nowhere in clear; both read back; the
-probe mails removed.  Raises where anything is not so: there is no boolean.
+probe mails removed; one stored mail of each retired key opened.  Raises where anything
+is not so: there is no boolean.
 """
 
 from __future__ import annotations
 
+import imaplib
 import re
 import secrets
 import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import docker.errors
@@ -24,10 +27,11 @@ from mailcrypt_component.errors import FormatError, ProofError, UnreachableError
 from mailcrypt_component.probe.coverage import Cover, coverage
 from mailcrypt_component.probe.evidence import Check, Evidence, Target
 from mailcrypt_component.probe.imap import done, logged_in
+from mailcrypt_component.probe.retired import open_retired
 from mailcrypt_component.store.volume import read_mails
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from imaplib import IMAP4
 
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
 _CIPHER: Final = "aes-256-gcm"
 _CLEAR_PLACES: Final = (dms.MAIL_DIR, dms.LOG_DIR, dms.STATE_DIR, "/tmp", "/var/tmp")  # noqa: S108
 _STEP_SECONDS: Final = 30.0
+_CLEANING_SECONDS: Final = 3.0
 
 
 def verify(target: Target, progress: Callable[[Check], None] = lambda _: None) -> Evidence:
@@ -81,15 +86,14 @@ class _Proof:
     def run(self) -> Evidence:
         self._saw("server", self._wait_until_it_answers())
         self._saw("configuration", self._ask_dovecot())
-        with self._imap() as imap:
-            _empty(imap)
-            try:
-                self._saw("delivery", self._deliver(imap))
-                self._saw("on disk", self._check_files())
-                self._saw("in clear", self._search_clear())
-                self._saw("read back", self._read_back(imap))
-            finally:
-                _empty(imap)
+        with self._imap() as imap, _emptied(imap):
+            self._saw("delivery", self._deliver(imap))
+            self._saw("on disk", self._check_files())
+            self._saw("in clear", self._search_clear())
+            self._saw("read back", self._read_back(imap))
+        if retired := self._target.key_ids[1:]:
+            seen = open_retired(self._container, retired, timeout=self._left())
+            self._saw("retired keys", seen)
         return Evidence(self._target.container, self._target.key_id, tuple(self._checks))
 
     def _saw(self, name: str, seen: str) -> None:
@@ -110,7 +114,9 @@ class _Proof:
 
     def _imap(self) -> AbstractContextManager[IMAP4]:
         target = self._target
-        return logged_in(self._container, target.account, target.password, self._left())
+        # What was found in time is told, and the mailbox emptied, after the deadline too.
+        seconds = self._left() + _CLEANING_SECONDS
+        return logged_in(self._container, target.account, target.password, seconds)
 
     def _poll(self, question: Callable[[], str | None]) -> str:
         """Ask until there is an answer; the deadline and a dead container end it."""
@@ -333,6 +339,19 @@ def _numbers(imap: IMAP4) -> list[str]:
     done(imap.noop(), "NOOP")
     found: bytes = done(imap.search(None, "ALL"), "SEARCH")[0]
     return found.decode().split()
+
+
+@contextmanager
+def _emptied(imap: IMAP4) -> Iterator[None]:
+    """Empty the probe's mailbox before and after; what was found wrong comes first."""
+    _empty(imap)
+    try:
+        yield
+    except BaseException:
+        with suppress(imaplib.IMAP4.error, OSError, ProofError):
+            _empty(imap)
+        raise
+    _empty(imap)
 
 
 def _empty(imap: IMAP4) -> None:

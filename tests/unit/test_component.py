@@ -104,7 +104,7 @@ def test_the_gates_store_public_facts_only():
 def test_the_first_key_is_current():
     """The proof is told to expect the key at the front of the ring."""
     _, found = declare(keys=[{"name": "new"}, {"name": "old"}])
-    assert found["target"]["keyId"] == found["key_ids"][0]
+    assert found["target"]["keyIds"] == found["key_ids"]
     assert len(set(found["key_ids"])) == 2
 
 
