@@ -17,6 +17,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import docker
@@ -148,21 +149,30 @@ def _run(
     container: Container, argv: Sequence[str], stdin: bytes, user: str, timeout: float
 ) -> Iterator[tuple[int, bytes]]:
     """Yield 1 or 2 (output or errors) with what came; at the end 0 with the exit code."""
-    api = api_of(container)
     try:
-        made = api.exec_create(container.id, list(argv), stdin=bool(stdin), user=user)
-        attached = api.exec_start(made["Id"], socket=True)
+        command, attached = _started(container, argv, stdin=bool(stdin), user=user)
         with _closing_at(attached, timeout) as expired:
             _send(attached, stdin)
             yield from _read_frames(attached)
         if expired.is_set():
             raise _too_slow(argv[0], timeout, container)
-        code = api.exec_inspect(made["Id"])["ExitCode"]
+        code = api_of(container).exec_inspect(command)["ExitCode"]
     except _NOT_ANSWERING as error:
         raise UnreachableError(
             f"cannot run {argv[0]}: {_explained(error)}", where=f"container {container.name}"
         ) from None
     yield 0, b"-1" if code is None else str(code).encode()
+
+
+def _started(
+    container: Container, argv: Sequence[str], *, stdin: bool, user: str = ""
+) -> tuple[str, Any]:
+    """Start a command; return its id and the connection to it, which may be silent for long."""
+    api = api_of(container)
+    command: str = api.exec_create(container.id, list(argv), stdin=stdin, user=user)["Id"]
+    attached: Any = api.exec_start(command, socket=True)
+    _raw(attached).settimeout(None)
+    return command, attached
 
 
 def api_of(container: Container) -> docker.APIClient:
@@ -216,10 +226,8 @@ def session(
         UnreachableError: It could not be started, or the time was up.
 
     """
-    api = api_of(container)
     try:
-        made = api.exec_create(container.id, list(argv), stdin=True)
-        attached = api.exec_start(made["Id"], socket=True)
+        _, attached = _started(container, argv, stdin=True)
     except _NOT_ANSWERING as error:
         raise UnreachableError(
             f"cannot run {argv[0]}: {_explained(error)}", where=f"container {container.name}"
@@ -322,8 +330,8 @@ def throwaway(
 ) -> Iterator[Container]:
     """Run a container of the image that only waits, without network, and remove it.
 
-    It ends by itself after ``lifetime`` seconds, and the next one sweeps what a
-    killed program left.
+    It ends and is removed by itself after ``lifetime`` seconds; the next one sweeps what
+    a killed program left before its start.
 
     Raises:
         UnreachableError: The image is not there, or the engine refused.
@@ -341,6 +349,7 @@ def throwaway(
             labels={THROWAWAY_LABEL: str(int(time.time()) + lifetime)},
             healthcheck={"test": ["NONE"]},
             init=True,
+            auto_remove=True,
         )
     except docker.errors.ImageNotFound:
         raise UnreachableError(
@@ -364,6 +373,9 @@ def _remove(container: Container) -> None:
         container.remove(force=True, v=True)
     except docker.errors.NotFound:
         return
+    except docker.errors.APIError as error:
+        if error.status_code != HTTPStatus.CONFLICT:  # It is being removed already.
+            raise
 
 
 def _sweep(client: DockerClient) -> None:

@@ -13,11 +13,9 @@ import click
 from mailcrypt_component.cli.progress import Progress
 from mailcrypt_component.errors import MailCryptError
 from mailcrypt_component.store.audit import MEANINGS, Audit, State
-from mailcrypt_component.store.walk import count
+from mailcrypt_component.store.walk import count, number_of_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mailcrypt_component.store.tally import Tally
 
 FOUND, NOT_KNOWN = 1, 2
@@ -62,7 +60,7 @@ def audit(
     try:
         with Progress("mails") as progress:
             found = (
-                _of_stack(stack, years=bool(html), progress=progress.show)
+                _of_stack(stack, bool(html), progress)
                 if stack
                 else Audit(str(path), _of_path(str(path), bool(html), progress), key_ids)
             )
@@ -90,10 +88,11 @@ def _states(fail_on: str) -> list[str]:
 
 
 def _of_path(path: str, years: bool, progress: Progress) -> Tally:
-    return count(path, years=years, progress=progress.show if progress.shown else None)
+    progress.expect(lambda: number_of_files(path))
+    return count(path, years=years, progress=progress.callback)
 
 
-def _of_stack(stack: str, *, years: bool, progress: Callable[[int], None]) -> Audit:
+def _of_stack(stack: str, years: bool, progress: Progress) -> Audit:
     from mailcrypt_component.cli.stack_outputs import stack_outputs  # noqa: PLC0415
     from mailcrypt_component.docker_host import connect  # noqa: PLC0415
     from mailcrypt_component.store.volume import census  # noqa: PLC0415
@@ -101,7 +100,15 @@ def _of_stack(stack: str, *, years: bool, progress: Callable[[int], None]) -> Au
     outputs = stack_outputs(stack)
     client = connect(json.loads(outputs["verifyTarget"])["dockerHost"])
     mail: str = outputs["volumes"]["mail"]
-    tally = census(client, outputs["imageId"], mail, deadline=_DAY, years=years, progress=progress)
+    tally = census(
+        client,
+        outputs["imageId"],
+        mail,
+        deadline=_DAY,
+        years=years,
+        progress=progress.callback,
+        expect=progress.expect,
+    )
     return Audit(mail, tally, tuple(outputs["keyIds"]))
 
 

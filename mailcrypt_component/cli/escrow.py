@@ -7,16 +7,13 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import click
 
 from mailcrypt_component.cli.keys import read_passphrase
-from mailcrypt_component.cli.stack_outputs import stack_outputs, stack_ring
-from mailcrypt_component.cryptfile.key_id import key_id
-from mailcrypt_component.cryptfile.keys import load_private_key
+from mailcrypt_component.cli.ring import declared_ring
 from mailcrypt_component.errors import KeyFault, MailCryptError
-from mailcrypt_component.escrow import EscrowKey, write_escrow
+from mailcrypt_component.escrow import write_escrow
 
 FAILED = 2
 
@@ -42,7 +39,7 @@ def escrow(stack: str, out: str, passphrase_file: str | None, force: bool, as_js
             raise KeyFault(
                 "there is a file already", where=out, hint="choose another name, or --force"
             )
-        keys = _ring(stack)
+        keys = declared_ring(stack)
         passphrase = read_passphrase(passphrase_file, "Passphrase for the escrow", twice=True)
         text = write_escrow(keys, passphrase, stack, time.time())
         _write(path, text)
@@ -56,33 +53,6 @@ def escrow(stack: str, out: str, passphrase_file: str | None, force: bool, as_js
     for key in keys:
         click.echo(f"key {key.name}  {key.key_id}")
     click.echo(f"written to {out}; prove it: mailcrypt drill --escrow {out} --stack {stack}")
-
-
-def _ring(stack: str) -> list[EscrowKey]:
-    """Return the stack's keys, each compared with the id that the stack declares."""
-    declared: list[str] = stack_outputs(stack)["keyIds"]
-    keys = [_key(name, pem, stack) for name, pem in stack_ring(stack).items()]
-    by_id = {key.key_id: key for key in keys}
-    if set(by_id) != set(declared):
-        raise KeyFault(
-            f"the keys in the state are {', '.join(by_id) or 'none'}",
-            where=f"stack {stack}",
-            expected=f"the declared ring: {', '.join(declared)}",
-            hint=f"make up STACK={stack}",
-        )
-    return [by_id[wanted] for wanted in declared]
-
-
-def _key(name: str, pem: Any, stack: str) -> EscrowKey:
-    if not isinstance(pem, str) or not pem.strip():
-        raise KeyFault(
-            f"key {name} is empty",
-            where=f"stack {stack}",
-            expected="a private key",
-            hint="a wrong Pulumi passphrase exports nothing; check it",
-        )
-    key = load_private_key(pem.encode())
-    return EscrowKey(name, key_id(key.public_key()), key)
 
 
 def _write(path: Path, text: str) -> None:

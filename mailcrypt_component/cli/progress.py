@@ -1,31 +1,65 @@
-"""How far a long command is."""
+"""How far a long command is: number, rate and remaining time."""
 
 from __future__ import annotations
 
 import sys
-import time
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import click
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.progress import Progress as Bars
 
 
 class Progress:
-    """Shows how many there are and the rate on a terminal, and nothing elsewhere."""
+    """A bar on a terminal, and nothing elsewhere."""
 
     def __init__(self, noun: str) -> None:
-        self._noun = noun
-        self.shown = sys.stderr.isatty()
-        self._start = time.monotonic()
+        self._bars: Bars | None = _bars(noun) if sys.stderr.isatty() else None
 
     def __enter__(self) -> Self:
+        if self._bars:
+            self._bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.shown:
-            click.echo("\r\x1b[K", err=True, nl=False)
+        if self._bars:
+            self._bars.stop()
 
-    def show(self, number: int) -> None:
-        """Show how far it is."""
-        if self.shown:
-            rate = number / max(time.monotonic() - self._start, 0.001)
-            click.echo(f"\r{number} {self._noun}, {rate:,.0f}/s ", err=True, nl=False)
+    def expect(self, counted: Callable[[], int]) -> None:
+        """Count beforehand how many there are, where that is shown."""
+        if self._bars:
+            self._bars.update(self._bars.task_ids[0], total=counted())
+
+    @property
+    def callback(self) -> Callable[[int], None] | None:
+        """What is to be called with how far it is; None where nothing is shown."""
+        return self._show if self._bars else None
+
+    def _show(self, number: int) -> None:
+        if self._bars:
+            self._bars.update(self._bars.task_ids[0], completed=number)
+
+
+def _bars(noun: str) -> Bars:
+    # Only a terminal needs rich, which takes as long to import as a short command runs.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        MofNCompleteColumn,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bars  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed or 0:,.0f}/s")
+
+    columns = BarColumn(), MofNCompleteColumn(), TextColumn(noun), Rate(), TimeRemainingColumn()
+    bars = Bars(*columns, console=Console(stderr=True), transient=True)
+    bars.add_task(noun, total=None)
+    return bars

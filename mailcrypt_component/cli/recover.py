@@ -12,6 +12,7 @@ from mailcrypt_component.cli.progress import Progress
 from mailcrypt_component.errors import MailCryptError
 from mailcrypt_component.store.recover import Layout, Recovery
 from mailcrypt_component.store.recover import recover as bring_back
+from mailcrypt_component.store.walk import number_of_files
 
 SOME_MISSING, FAILED = 1, 2
 
@@ -56,13 +57,14 @@ def recover(
         if not keys:
             raise click.UsageError("name a --key or an --escrow")
         with Progress("mails") as progress:
+            progress.expect(lambda: number_of_files(store))
             found = bring_back(
                 store,
                 out,
                 keys,
                 layout=Layout(layout),
                 workers=jobs,
-                progress=progress.show if progress.shown else None,
+                progress=progress.callback,
             )
     except MailCryptError as error:
         click.echo(f"could not recover: {error}", err=True)

@@ -4,30 +4,43 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from mailcrypt_component.cli.keys import keys_from
 from mailcrypt_component.cli.progress import Progress
+from mailcrypt_component.cli.ring import declared_ring
 from mailcrypt_component.errors import KeyFault, MailCryptError
+from mailcrypt_component.store.files import local_files
 from mailcrypt_component.store.seal import Order, Sealing, seal_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from mailcrypt_component.store.files import Files
+
+    _Opened = Callable[[], AbstractContextManager[Files]]
 
 NOT_ALL, FAILED = 1, 2
 
 
 @click.command()
-@click.argument("store", type=click.Path())
+@click.argument("store", required=False, type=click.Path())
+@click.option("--stack", help="Seal this stack's mail volume, with the stack's own ring.")
 @click.option("--key", "key_files", multiple=True, help="A private key in PEM; repeatable.")
 @click.option("--escrow", help="An escrow file (mailcrypt escrow): the whole ring.")
 @click.option("--passphrase-file", help="Where the passphrase stands; else it is asked for.")
-@click.option("--to", "current", help="The current key's id; default the only key given.")
+@click.option("--to", "current", help="The current key's id; default the only one given.")
 @click.option("--user", "users", multiple=True, help="Only this user, as domain/user; repeatable.")
 @click.option("--apply", is_flag=True, help="Do it; without it nothing is changed.")
 @click.option("--rate", type=click.FloatRange(min=0.1), help="Mails a second, at the most.")
 @click.option("--jobs", type=click.IntRange(1, 256), help="Processes; default one for each core.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def seal(
-    store: str,
+    store: str | None,
+    stack: str | None,
     key_files: tuple[str, ...],
     escrow: str | None,
     passphrase_file: str | None,
@@ -40,29 +53,54 @@ def seal(
 ) -> None:
     """Seal the mail in STORE that is in clear, or sealed to a retired key, to the current one.
 
-    STORE is a Maildir or a directory of many on this machine, such as a volume's
-    directory; the mail server may go on running.  Each mail is replaced in one step by
-    a file of the same name, owner and time, after that has been opened and compared;
-    a run that was stopped loses nothing and goes on when it is repeated.  What cannot
-    be handled is left alone and listed.
+    STORE is a Maildir or a directory of many on this machine; with --stack it is the
+    stack's mail volume, through the Docker API, and the keys are the stack's (and those
+    of --key and --escrow).  The mail server may go on running.  Each mail is replaced in
+    one step by a file of the same name, owner and time, after that has been opened and
+    compared; a run that was stopped loses nothing and goes on when it is repeated.  What
+    cannot be handled is left alone and listed.
 
     Exit codes: 0 all is under the current key; 1 something is not (in a dry run:
     there is something to do); 2 it could not run.
     """
+    if (store is None) == (stack is None):
+        raise click.UsageError("name a STORE, or a --stack")
     try:
         keys = keys_from(key_files, escrow, passphrase_file)
+        if stack:
+            ring = declared_ring(stack)
+            keys |= {one.key_id: one.key for one in ring}
+            current = current or ring[0].key_id
         if not keys:
             raise click.UsageError("name a --key or an --escrow")
-        with Progress("mails") as progress:
-            order = Order(keys, current or _only(list(keys)), apply=apply, users=users, rate=rate)
-            showing = progress.show if progress.shown else None
-            found = seal_store(store, order, workers=jobs, progress=showing)
+        order = Order(keys, current or _only(list(keys)), apply=apply, users=users, rate=rate)
+        with _of_stack(stack) if stack else local_files(str(store)) as opened:
+            found = _seal(opened, order, jobs)
     except MailCryptError as error:
         click.echo(f"stopped: {error}", err=True)
         sys.exit(FAILED)
     click.echo(json.dumps(found.as_json(), indent=2) if as_json else _told(found, apply=apply))
     if found.left or (found.sealed and not apply):
         sys.exit(NOT_ALL)
+
+
+def _seal(opened: _Opened, order: Order, jobs: int | None) -> Sealing:
+    def number() -> int:
+        with opened() as files:
+            return sum(len(names or ()) for _, names in files.folders())
+
+    with Progress("mails") as progress:
+        progress.expect(number)
+        return seal_store(opened, order, workers=jobs, progress=progress.callback)
+
+
+def _of_stack(stack: str) -> AbstractContextManager[_Opened]:
+    from mailcrypt_component.cli.stack_outputs import stack_outputs  # noqa: PLC0415
+    from mailcrypt_component.store.volume_files import volume_files  # noqa: PLC0415
+
+    outputs = stack_outputs(stack)
+    docker_host = json.loads(outputs["verifyTarget"])["dockerHost"]
+    return volume_files(docker_host, outputs["imageId"], outputs["volumes"]["mail"])
 
 
 def _only(ids: list[str]) -> str:

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import secrets
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Final, Protocol
@@ -21,7 +22,8 @@ from mailcrypt_component.store.maildir import shown
 from mailcrypt_component.store.walk import directory_of, share
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     Identity = tuple[int, int, int]
 
@@ -120,21 +122,6 @@ class LocalFiles:
         self._mark = run_mark()
         self._numbers = count()
         self.where = shown(self._root)
-
-    def lock(self) -> int:
-        """Keep other runs out for as long as the returned descriptor is open.
-
-        Raises:
-            UnreachableError: Another run is at work on this store.
-
-        """
-        folder = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(folder)
-            raise at_work(self.where) from None
-        return folder
 
     def folders(self) -> Iterator[tuple[bytes, list[bytes] | None]]:
         for directory, names in share(self._root, 0, 1):
@@ -279,6 +266,25 @@ class LocalFiles:
 
     def _path(self, *parts: bytes) -> bytes:
         return b"/".join((self._root, *filter(None, parts)))
+
+
+@contextmanager
+def local_files(store: str) -> Iterator[Callable[[], AbstractContextManager[Files]]]:
+    """Give what opens a directory's files, in any process; other runs are kept out.
+
+    Raises:
+        UnreachableError: It cannot be read, or another run is at work on it.
+
+    """
+    files = LocalFiles(store)
+    folder = os.open(directory_of(store), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield lambda: nullcontext(files)
+    except BlockingIOError:
+        raise at_work(files.where) from None
+    finally:
+        os.close(folder)
 
 
 def run_mark() -> bytes:

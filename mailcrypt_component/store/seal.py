@@ -19,10 +19,8 @@ The store is a directory of this machine (``files``) or a volume of a Docker hos
 
 from __future__ import annotations
 
-import os
 import time
 import zlib
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,7 +28,7 @@ from mailcrypt_component.cryptfile.header import NotSealed, parse_header
 from mailcrypt_component.cryptfile.seal import seal
 from mailcrypt_component.cryptfile.unseal import NoKey, unseal_bytes
 from mailcrypt_component.errors import FormatError, KeyFault, MailCryptError
-from mailcrypt_component.store.files import TRIES, LocalFiles, Ready, Seen, base_of, cannot_write
+from mailcrypt_component.store.files import TRIES, Ready, Seen, base_of, cannot_write
 from mailcrypt_component.store.maildir import is_dbox, is_mail_folder, place_of, shown
 from mailcrypt_component.store.workers import cores, in_processes
 
@@ -105,48 +103,25 @@ class Order:
 
 
 def seal_store(
-    store: str,
-    order: Order,
-    *,
-    workers: int | None = None,
-    progress: Callable[[int], None] | None = None,
-) -> Sealing:
-    """Seal every mail of a directory to the current key.
-
-    Args:
-        store: A Maildir or a directory of many, on this machine; Dovecot may run on it.
-        order: What is to be done.
-        workers: How many processes; default one for each core.
-        progress: Called ten times a second with the number of mails so far.
-
-    Raises:
-        KeyFault: The current key is not among the keys.
-        UnreachableError: The store cannot be read, or another run is at work on it.
-        MailCryptError: The store cannot be written.
-
-    """
-    files = LocalFiles(store)
-    lock = files.lock()
-    try:
-        return seal_files(lambda: nullcontext(files), order, workers=workers, progress=progress)
-    finally:
-        os.close(lock)
-
-
-def seal_files(
     opened: Callable[[], AbstractContextManager[Files]],
     order: Order,
     *,
     workers: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Sealing:
-    """Seal every mail of a store to the current key; see ``seal_store``.
+    """Seal every mail of a store to the current key.
 
     Args:
-        opened: Gives the store's files, anew for each process.
+        opened: Opens the store's files, anew in each process (``local_files`` or
+            ``volume_files`` give it).
         order: What is to be done.
         workers: How many processes; default one for each core.
         progress: Called ten times a second with the number of mails so far.
+
+    Raises:
+        KeyFault: The current key is not among the keys.
+        UnreachableError: The store cannot be read.
+        MailCryptError: The store cannot be written.
 
     """
     if order.current not in order.keys:

@@ -63,7 +63,8 @@ def census(
     *,
     deadline: float,
     years: bool = False,
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Callable[[int], None] | None = None,
+    expect: Callable[[Callable[[], int]], None] = lambda _: None,
 ) -> Tally:
     """Count the mails in a volume.
 
@@ -74,6 +75,7 @@ def census(
         deadline: Seconds to take at the most.
         years: Whether to count by year of arrival, too.
         progress: Called now and then with the number of mails so far.
+        expect: Called once, before, with a function that counts how many there are.
 
     Returns:
         The counts; a volume that does not exist is empty and is not made.
@@ -88,9 +90,10 @@ def census(
     mount = as_mount(mail, dms.MAIL_DIR, read_only=True)
     lifetime = int(deadline) + 60
     with throwaway(client, image, mounts=[mount], purpose="census", lifetime=lifetime) as container:
+        expect(lambda: _number_of_mails(container, deadline))
         for number, one in enumerate(read_mails(container, dms.MAIL_DIR, timeout=deadline)):
             _add(found, one, years=years)
-            if not number % _TOLD:
+            if progress and not number % _TOLD:
                 progress(number + 1)
     return found
 
@@ -169,6 +172,12 @@ def _record(data: bytearray, start: int) -> tuple[Mail, int] | None:
     if len(data) < start + 16:
         return None
     return Mail(fields[0], fields[1], *struct.unpack_from(">qq", data, start)), start + 16
+
+
+def _number_of_mails(container: Container, timeout: float) -> int:
+    names = r"find . -type f \( -path '*/cur/*' -o -path '*/new/*' \) -printf ."
+    argv = ["sh", "-c", f"cd {dms.MAIL_DIR} && {names} | wc -c"]
+    return int(execute(container, argv, timeout=timeout).stdout or 0)
 
 
 def _exists(client: DockerClient, mail: str) -> bool:

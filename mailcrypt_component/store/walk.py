@@ -68,6 +68,16 @@ def count(
     return total
 
 
+def number_of_files(root: str) -> int:
+    """Return how many files lie below a directory, by their names alone.
+
+    Raises:
+        UnreachableError: The directory cannot be read.
+
+    """
+    return sum(len(names or ()) for _, names in share(directory_of(root), 0, 1))
+
+
 def directory_of(root: str) -> bytes:
     """Return the absolute path of a directory that can be read.
 

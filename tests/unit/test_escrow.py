@@ -7,8 +7,8 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from mailcrypt_component.cli import escrow as command
 from mailcrypt_component.cli import main
+from mailcrypt_component.cli import ring as command
 from mailcrypt_component.errors import KeyFault, UnreachableError
 from mailcrypt_component.escrow import EscrowKey, load_keys, write_escrow
 from tests.store import Key, valid

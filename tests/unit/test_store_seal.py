@@ -103,9 +103,9 @@ def test_copies_that_are_one_file_stay_one_file(store):
     assert unseal_bytes(names[0].read_bytes(), RING) == b"copied by IMAP"
 
 
-def test_the_current_keys_private_part_is_needed(store):
+def test_the_current_keys_private_part_is_needed():
     with pytest.raises(KeyFault, match="no private key"):
-        seal_store(str(store.root), Order(RETIRED.ring, CURRENT.id, apply=True))
+        seal_store(pytest.fail, Order(RETIRED.ring, CURRENT.id, apply=True))
 
 
 @pytest.mark.parametrize("moved", ["flag", "to cur", "expunged"])
@@ -125,7 +125,8 @@ def test_a_mail_that_moves_just_before_its_turn(store, monkeypatch, moved):
         real(one, other)
 
     monkeypatch.setattr(files, "exchange", exchange)
-    found = seal_store(str(store.root), Order(RING, CURRENT.id, apply=True), workers=1)
+    with files.local_files(str(store.root)) as opened:
+        found = seal_store(opened, Order(RING, CURRENT.id, apply=True), workers=1)
     there = list(store.root.rglob("77.*"))
     if moved == "expunged":
         assert there == []
