@@ -69,7 +69,7 @@ lint: ## ruff and mypy --strict
 	@$(use) ruff check . && mypy
 
 bench: image ## the benchmarks (paired, ratio in one run)
-	@$(use) for each in noop_up proof audit recover; do python -m benchmarks.$$each; done
+	@$(use) for each in noop_up proof audit recover seal; do python -m benchmarks.$$each; done
 
 clean: ## remove the virtual environment, the built toolchain and the tests' caches
 	@rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
