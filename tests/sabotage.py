@@ -98,7 +98,7 @@ ROWS = {
         "is not the declared ring's", patches=both(f"{FOREIGN_PUBLIC} > /certs/current.pub.pem\n")
     ),
     "mail on another volume": Row(
-        "IMAP shows both probe mails, and 0 of them",
+        "IMAP shows both probe mails, and",
         {
             V2_3: "mail_location = maildir:/srv/mail/%d/%n\n",
             V2_4: "mail_path = /srv/mail/%{user | domain}/%{user | username}\n",
@@ -106,7 +106,7 @@ ROWS = {
         both("mkdir /srv/mail && chown docker:docker /srv/mail\n"),
     ),
     "mbox": Row(
-        "IMAP shows both probe mails, and 0 of them",
+        "IMAP shows both probe mails, and",
         {
             V2_3: "mail_location = mbox:/var/mail/%d/%n/boxes:INBOX=/var/mail/%d/%n/inbox\n",
             V2_4: "mail_driver = mbox\n"

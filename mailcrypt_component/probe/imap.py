@@ -15,7 +15,7 @@ from mailcrypt_component.docker_host import Session, session
 from mailcrypt_component.errors import ProofError, UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from docker.models.containers import Container
 
@@ -30,6 +30,10 @@ while (my @ready = $select->can_read(600)) { for my $from (@ready) {
   while (length $data) { my $n = syswrite($out, $data) or exit 0; substr($data, 0, $n) = ""; }
 } }
 """
+
+
+_ENDED: Final = "socket error"
+# How imaplib's words begin where a connection ends and the server has not said why.
 
 
 class _ContainerImap(imaplib.IMAP4):
@@ -58,9 +62,20 @@ class _ContainerImap(imaplib.IMAP4):
 
 @contextmanager
 def logged_in(
-    container: Container, account: str, password: str, seconds: float
+    container: Container,
+    account: str,
+    password: str,
+    seconds: float,
+    log_of: Callable[[Container], str],
 ) -> Iterator[imaplib.IMAP4]:
     """Log in over IMAP in the container, bounded in time, and select the inbox.
+
+    Args:
+        container: The server.
+        account: The mailbox's address.
+        password: Its password.
+        seconds: How long it may take from the login to the end.
+        log_of: Tells what the log says of a fault.
 
     Raises:
         ProofError: The login was refused, or IMAP did not do what it was told.
@@ -76,8 +91,10 @@ def logged_in(
             yield client
             client.logout()
         except (imaplib.IMAP4.abort, OSError) as error:
-            said = relay.errors.decode(errors="replace").strip() or error
-            raise UnreachableError(f"the IMAP connection broke: {said}", where=where) from None
+            said = f"{relay.errors.decode(errors='replace').strip() or error}"
+            if _ENDED in said or isinstance(error, OSError):
+                raise UnreachableError(f"the IMAP connection broke: {said}", where=where) from None
+            raise ProofError(f"IMAP ended it: {said}{log_of(container)}", where=where) from None
         except imaplib.IMAP4.error as error:
             raise ProofError(str(error), where=where) from None
 

@@ -31,17 +31,17 @@ from mailcrypt_component.probe.retired import open_retired
 from mailcrypt_component.store.volume import read_mails
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from imaplib import IMAP4
 
     from docker.models.containers import Container
 
+    from mailcrypt_component.docker_host import Result
     from mailcrypt_component.store.maildir import Mail
 
 _CIPHER: Final = "aes-256-gcm"
 _CLEAR_PLACES: Final = (dms.MAIL_DIR, dms.LOG_DIR, dms.STATE_DIR, "/tmp", "/var/tmp")  # noqa: S108
-_STEP_SECONDS: Final = 30.0
 _CLEANING_SECONDS: Final = 3.0
 
 
@@ -112,11 +112,19 @@ class _Proof:
             )
         return left
 
+    def _execute(self, argv: Sequence[str], stdin: bytes = b"") -> Result:
+        try:
+            return execute(self._container, argv, stdin=stdin, timeout=self._left())
+        except UnreachableError:
+            self._left()  # Where it is the deadline that has passed, that is said.
+            raise
+
     def _imap(self) -> AbstractContextManager[IMAP4]:
         target = self._target
         # What was found in time is told, and the mailbox emptied, after the deadline too.
         seconds = self._left() + _CLEANING_SECONDS
-        return logged_in(self._container, target.account, target.password, seconds)
+        container = self._container
+        return logged_in(container, target.account, target.password, seconds, _log_tail)
 
     def _poll(self, question: Callable[[], str | None]) -> str:
         """Ask until there is an answer; the deadline and a dead container end it."""
@@ -135,9 +143,7 @@ class _Proof:
 
     def _answers(self) -> str | None:
         _require_running(self._container)
-        result = execute(
-            self._container, list(dms.HEALTH_CHECK[1:]), timeout=min(_STEP_SECONDS, self._left())
-        )
+        result = self._execute(dms.HEALTH_CHECK[1:])
         if result.exit_code == 0:
             return result.stdout.decode().strip()
         self._awaited = result.stdout.decode(errors="replace").strip() or "no answer"
@@ -154,12 +160,7 @@ class _Proof:
     def _deliver(self, imap: IMAP4) -> str:
         account, (lmtp, append) = self._target.account, self._tokens
         argv = ["sendmail", "-f", account, account]
-        result = execute(
-            self._container,
-            argv,
-            stdin=_message(account, self._message_id, lmtp),
-            timeout=self._left(),
-        )
+        result = self._execute(argv, _message(account, self._message_id, lmtp))
         if result.exit_code:
             raise ProofError(
                 result.stderr.decode(errors="replace").strip(), where="sendmail in the container"
@@ -199,7 +200,7 @@ class _Proof:
     def _elsewhere(self, files: int) -> ProofError:
         """Tell that the mailbox is not where mail has to lie."""
         argv = ["sh", "-c", "doveconf mail_location 2>/dev/null || doveconf mail_driver mail_path"]
-        said = execute(self._container, argv, timeout=self._left()).stdout.decode(errors="replace")
+        said = self._execute(argv).stdout.decode(errors="replace")
         return ProofError(
             f"IMAP shows both probe mails, and {files} of them lie in the mail volume "
             f"({', '.join(said.strip().splitlines())})",
@@ -211,7 +212,7 @@ class _Proof:
     def _refusal(self) -> str | None:
         """Return what the log says of a delivery of this run that did not succeed."""
         argv = ["tail", "-n", "500", f"{dms.LOG_DIR}/mail.log"]
-        log = execute(self._container, argv, timeout=self._left()).stdout.decode(errors="replace")
+        log = self._execute(argv).stdout.decode(errors="replace")
         queued = re.search(rf"(\w+): message-id=<{self._message_id}>", log)
         if queued is None:
             return None
@@ -224,7 +225,7 @@ class _Proof:
         if "status=bounced" in tries[-1] or "dovecot/lmtp" in tries[-1]:
             return str(tries[-1]).partition("status=")[2]
         # A filter before delivery is still starting up; Postfix would wait for minutes.
-        execute(self._container, ["postqueue", "-f"], timeout=self._left())
+        self._execute(["postqueue", "-f"])
         return None
 
     def _check_files(self) -> str:
@@ -268,7 +269,7 @@ class _Proof:
             "-exec grep -laF -f $tokens {} +; rm -f $tokens"
         )
         stdin = "".join(f"{token}\n" for token in self._tokens).encode()
-        result = execute(self._container, ["sh", "-c", script], stdin=stdin, timeout=self._left())
+        result = self._execute(["sh", "-c", script], stdin)
         found = result.stdout.decode(errors="replace").split("\n")[:-1]
         if found:
             raise ProofError(
