@@ -28,6 +28,7 @@ from mailcrypt_component.probe.coverage import Cover, coverage
 from mailcrypt_component.probe.evidence import Check, Evidence, Target
 from mailcrypt_component.probe.imap import done, logged_in
 from mailcrypt_component.probe.retired import open_retired
+from mailcrypt_component.store.maildir import is_mail_folder
 from mailcrypt_component.store.volume import read_mails
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ class _Proof:
             self._saw("in clear", self._search_clear())
             self._saw("read back", self._read_back(imap))
         if retired := self._target.key_ids[1:]:
-            seen = open_retired(self._container, retired, timeout=self._left())
+            with self._limited() as seconds:
+                seen = open_retired(self._container, retired, timeout=seconds)
             self._saw("retired keys", seen)
         return Evidence(self._target.container, self._target.key_id, tuple(self._checks))
 
@@ -112,12 +114,18 @@ class _Proof:
             )
         return left
 
-    def _execute(self, argv: Sequence[str], stdin: bytes = b"") -> Result:
+    @contextmanager
+    def _limited(self) -> Iterator[float]:
+        """Give the seconds for a step; where it is the deadline that passed, that is said."""
         try:
-            return execute(self._container, argv, stdin=stdin, timeout=self._left())
+            yield self._left()
         except UnreachableError:
-            self._left()  # Where it is the deadline that has passed, that is said.
+            self._left()
             raise
+
+    def _execute(self, argv: Sequence[str], stdin: bytes = b"") -> Result:
+        with self._limited() as seconds:
+            return execute(self._container, argv, stdin=stdin, timeout=seconds)
 
     def _imap(self) -> AbstractContextManager[IMAP4]:
         target = self._target
@@ -152,9 +160,10 @@ class _Proof:
         return None
 
     def _ask_dovecot(self) -> str:
-        version = check_dovecot(
-            self._container, self._target.dialect, ProofError, timeout=self._left()
-        )
+        with self._limited() as seconds:
+            version = check_dovecot(
+                self._container, self._target.dialect, ProofError, timeout=seconds
+            )
         return f"Dovecot {version} loads mail_crypt in {', '.join(dms.PROTOCOLS)}"
 
     def _deliver(self, imap: IMAP4) -> str:
@@ -171,12 +180,14 @@ class _Proof:
         return "one mail through Postfix and LMTP, one through IMAP APPEND"
 
     def _files(self) -> list[Mail]:
+        """Return what lies in the probe's Maildir; nothing where there is none yet."""
         folder = f"{dms.MAIL_DIR}/{self._target.mail_folder}"
         try:
-            return list(read_mails(self._container, folder, timeout=self._left()))
+            found = list(read_mails(self._container, folder, timeout=self._left()))
         except UnreachableError:
             self._left()
             return []
+        return [mail for mail in found if is_mail_folder(mail.path.rpartition(b"/")[0])]
 
     def _arrived(self, imap: IMAP4) -> str | None:
         _require_running(self._container)
