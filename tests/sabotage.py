@@ -4,13 +4,15 @@ Each row is deployed for real: as ``dovecot.cf`` or ``user-patches.sh`` in the c
 folder, which docker-mailserver reads when it starts, or as a setting of the stack.
 """
 
+import base64
 import json
 import subprocess
 from dataclasses import dataclass, field
 
+from mailcrypt_component import dms
 from mailcrypt_component.probe.evidence import target_of
 from mailcrypt_component.probe.verify import verify
-from tests.stacks import ROOT
+from tests.stacks import MARK, ROOT
 
 V2_3, V2_4 = "2.3", "2.4"
 CONFIG = "/tmp/docker-mailserver"
@@ -45,6 +47,23 @@ def header_check(action):
         f"echo '/^Subject: probe/ {action}' > /etc/postfix/checks\n"
         "postconf -e header_checks=regexp:/etc/postfix/checks\n"
     )
+
+
+OTHER_DIALECT = {
+    V2_3: "mail_plugins {\n  mail_crypt = yes\n}\n",
+    V2_4: "plugin {\n  mail_crypt_save_version = 2\n}\n",
+}
+PROBE_FOLDER = f"{dms.MAIL_DIR}/example.test/mailcrypt-probe"
+TWO_RECIPIENTS = base64.b64encode(
+    (ROOT / "tests/vectors/faults/another-recipient").read_bytes()
+).decode()
+
+
+SMALL = f"{MARK}-small"
+
+
+def in_background(script):
+    return f"({script}) >/dev/null 2>&1 &\n"
 
 
 FOREIGN_PUBLIC = "openssl ecparam -name prime256v1 -genkey -noout | openssl ec -pubout"
@@ -117,9 +136,35 @@ ROWS = {
     "Dovecot dies again and again": Row(
         "does not answer",
         patches=both(
-            "(while sleep 0.1; do kill -9 $(cat /run/dovecot/master.pid); done) >/dev/null 2>&1 &\n"
+            in_background("while sleep 0.1; do kill -9 $(cat /run/dovecot/master.pid); done")
         ),
         settings={"deadline": 10},
+    ),
+    "Dovecot hangs": Row(
+        "the deadline of 10 s has passed",
+        patches=both(in_background("while sleep 0.1; do pkill -STOP dovecot; done")),
+        settings={"deadline": 10},
+    ),
+    "wrong dialect": Row(
+        "doveconf",
+        patches={
+            dialect: f"printf '{OTHER_DIALECT[dialect]}' > {CUSTOM}\n" for dialect in (V2_3, V2_4)
+        },
+    ),
+    "sealed to one more key": Row(
+        "is not the declared ring's",
+        patches=both(
+            f"echo {TWO_RECIPIENTS} | base64 -d > /root/two\n"
+            + in_background(
+                f"while sleep 0.01; do for f in {PROBE_FOLDER}/new/* {PROBE_FOLDER}/cur/*; do"
+                " [ ! -f $f ] || cat /root/two > $f; done; done"
+            )
+        ),
+    ),
+    "full disk": Row(
+        "No space left",
+        patches=both(f"chmod 777 {PROBE_FOLDER}; dd if=/dev/zero of={PROBE_FOLDER}/full; :\n"),
+        settings={"mounts": [{"source": SMALL, "target": PROBE_FOLDER}]},
     ),
     "LMTP off": Row("LMTP does not answer", both("protocols = imap\n"), settings={"deadline": 10}),
     "IMAP off": Row("IMAP does not answer", both("protocols = lmtp\n"), settings={"deadline": 10}),
@@ -160,6 +205,9 @@ def red_red_green(stack, dialect, name):
         if dialect in text:
             in_volume(stack, "config", f"cat > /volume/{file}", text[dialect])
     wanted = {"environment": {"SABOTAGE": name}, **row.settings}
+    if "mounts" in wanted:
+        small = ["--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt", "o=size=64k"]
+        stack.docker("volume", "create", *small, SMALL)
     try:
         for printed in (stack.red(**wanted), stack.red()):
             assert row.words in printed, printed
@@ -196,9 +244,9 @@ def foreign_mail_is_refused(stack, dialect):
 HARMLESS = [{"source": "/srv", "target": "/srv/harmless"}]
 
 
-def lost_account_is_found(stack):
-    """The probe account is gone; the command that the message names brings it back."""
-    stack.run(f"setup email del {PROBE}")
+def lost_account_is_found(stack, change):
+    """The probe account is not as it was; the command that the message names mends it."""
+    stack.run(f"setup email {change}")
     for printed in (stack.red(environment={"SABOTAGE": "account"}), stack.red()):
         assert f"the login of {PROBE} was refused" in printed
         assert "pulumi state taint" in printed

@@ -155,9 +155,20 @@ class _Proof:
         if result.exit_code == 0:
             return result.stdout.decode().strip()
         self._awaited = result.stdout.decode(errors="replace").strip() or "no answer"
-        # A configuration that cannot load will not get better by waiting.
+        # A configuration that cannot load, or a key, will not get better by waiting.
         self._ask_dovecot()
+        if fault := re.search(rb"(?:Fatal|Error): .*mail_crypt_plugin: (.+)", self._log()):
+            raise ProofError(
+                f"mail_crypt cannot start: {fault.group(1).decode(errors='replace')}",
+                where=f"container {self._container.name}",
+                expected="the ring's keys as files that Dovecot reads",
+                hint="take away what changes them in the container (user-patches.sh); then "
+                f"'docker rm -f {self._container.name}' and 'pulumi up --refresh'",
+            )
         return None
+
+    def _log(self) -> bytes:
+        return self._execute(["tail", "-n", "500", f"{dms.LOG_DIR}/mail.log"]).stdout
 
     def _ask_dovecot(self) -> str:
         with self._limited() as seconds:
@@ -222,8 +233,7 @@ class _Proof:
 
     def _refusal(self) -> str | None:
         """Return what the log says of a delivery of this run that did not succeed."""
-        argv = ["tail", "-n", "500", f"{dms.LOG_DIR}/mail.log"]
-        log = self._execute(argv).stdout.decode(errors="replace")
+        log = self._log().decode(errors="replace")
         queued = re.search(rf"(\w+): message-id=<{self._message_id}>", log)
         if queued is None:
             return None

@@ -29,9 +29,10 @@ def test_mail_under_a_foreign_key_is_refused(stack):
     sabotage.foreign_mail_is_refused(stack, DIALECT)
 
 
-def test_a_lost_probe_account_comes_back(stack):
+@pytest.mark.parametrize("change", [f"del {sabotage.PROBE}", f"update {sabotage.PROBE} wrong"])
+def test_a_lost_probe_account_comes_back(stack, change):
     """By the command that the message names."""
-    sabotage.lost_account_is_found(stack)
+    sabotage.lost_account_is_found(stack, change)
 
 
 def test_fifty_proofs_in_a_row_hold(stack):
