@@ -27,6 +27,7 @@ def preflight(settings: Settings, server: str, found: Mapping[str, Any]) -> str:
     return run_preflight(
         Plan(
             docker_host=found["host"],
+            stack=found["stack"],
             image=found["image"],
             server=server,
             dialect=Dialect(found["dialect"]),

@@ -262,6 +262,7 @@ class MailCryptServer(pulumi.ComponentResource):
         }
         needs = pulumi.Output.all(
             host=self._host,
+            stack=pulumi.get_stack(),
             image=parts.image,
             text=parts.config.text,
             dialect=parts.config.dialect,

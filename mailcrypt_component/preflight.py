@@ -47,11 +47,13 @@ class Plan:
     """What a new server would be made of: public facts only, no key.
 
     ``curves`` holds each key's curve by its name, newest first; ``key_ids`` the
-    ids that the declared ring can open.  ``mail`` and ``config`` are a volume's
+    ids that the declared ring can open.  ``stack`` is Pulumi's name, for hints;
+    ``server`` the container's.  ``mail`` and ``config`` are a volume's
     name or a host path.
     """
 
     docker_host: str | None
+    stack: str
     image: str
     server: str
     dialect: Dialect
@@ -176,8 +178,9 @@ def _check_ring(client: DockerClient, plan: Plan) -> str:
             "; ".join(_count(state, found.by_user(state)) for state in refused),
             where=f"mail volume {plan.mail}",
             expected=f"mail sealed to the declared ring: {', '.join(plan.key_ids)}",
-            hint="declare the missing key again (keys: [new, old]), "
-            "or restore it from your escrow; if it is lost for good, giveUpKeys: "
+            hint="declare the missing key again behind the new one (keys: [new, old]; its PEM "
+            "may come from your escrow). To drop it later, bring its mail under the new key: "
+            f"mailcrypt seal --stack {plan.stack} --apply. If it is lost for good, giveUpKeys: "
             f"[{', '.join(refused)}] goes on without it and leaves that mail unreadable",
         )
     lost = sum(states[state] for state in unknown)
