@@ -102,7 +102,7 @@ ROWS = {
         applies_to=(V2_4,),
     ),
     "a path in place of the key": Row(
-        "was not delivered",
+        "Couldn't parse public key",
         patches=both(f"sed -i 's/= </= /' {CUSTOM}\n"),
         applies_to=(V2_3,),
     ),

@@ -14,6 +14,7 @@ import re
 import secrets
 import time
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import docker.errors
@@ -157,18 +158,16 @@ class _Proof:
         self._awaited = result.stdout.decode(errors="replace").strip() or "no answer"
         # A configuration that cannot load, or a key, will not get better by waiting.
         self._ask_dovecot()
-        if fault := re.search(rb"(?:Fatal|Error): .*mail_crypt_plugin: (.+)", self._log()):
+        said = "\n".join(_log_of(self._container))
+        if fault := re.search(r"(?:Fatal|Error): .*mail_crypt_plugin: (.+)", said):
             raise ProofError(
-                f"mail_crypt cannot start: {fault.group(1).decode(errors='replace')}",
+                f"mail_crypt cannot start: {fault.group(1)}",
                 where=f"container {self._container.name}",
                 expected="the ring's keys as files that Dovecot reads",
                 hint="take away what changes them in the container (user-patches.sh); then "
                 f"'docker rm -f {self._container.name}' and 'pulumi up --refresh'",
             )
         return None
-
-    def _log(self) -> bytes:
-        return self._execute(["tail", "-n", "500", f"{dms.LOG_DIR}/mail.log"]).stdout
 
     def _ask_dovecot(self) -> str:
         with self._limited() as seconds:
@@ -233,7 +232,8 @@ class _Proof:
 
     def _refusal(self) -> str | None:
         """Return what the log says of a delivery of this run that did not succeed."""
-        log = self._log().decode(errors="replace")
+        argv = ["tail", "-n", "500", f"{dms.LOG_DIR}/mail.log"]
+        log = self._execute(argv).stdout.decode(errors="replace")
         queued = re.search(rf"(\w+): message-id=<{self._message_id}>", log)
         if queued is None:
             return None
@@ -347,11 +347,18 @@ def _require_running(container: Container) -> None:
         )
 
 
-def _log_tail(container: Container) -> str:
+def _log_of(container: Container) -> list[str]:
+    """Return the last lines that the container has printed since it was started."""
     try:
-        lines = container.logs(tail=60).decode(errors="replace").splitlines()
+        started = container.attrs["State"]["StartedAt"].partition(".")[0]
+        since = datetime.fromisoformat(started.rstrip("Z")).replace(tzinfo=UTC)
+        return container.logs(tail=60, since=since).decode(errors="replace").splitlines()
     except docker.errors.APIError:
-        return ""
+        return []
+
+
+def _log_tail(container: Container) -> str:
+    lines = _log_of(container)
     telling = [line for line in lines if re.search(r"(?i)fatal|error|panic|warn", line)] or lines
     return "; its last log lines:\n    " + "\n    ".join(telling[-6:])
 
