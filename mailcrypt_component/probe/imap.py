@@ -15,7 +15,7 @@ from mailcrypt_component.docker_host import Session, session
 from mailcrypt_component.errors import ProofError, UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from docker.models.containers import Container
 
@@ -87,7 +87,10 @@ def logged_in(
         try:
             client = _ContainerImap(relay)
             _login(client, account, password)
-            done(client.select("INBOX"), "SELECT")
+            status, data = client.select("INBOX")
+            if status != "OK":
+                refusal = f"SELECT answered {status}: {_text(data)}"
+                raise ProofError(f"{refusal}{log_of(container)}", where=where)
             yield client
             client.logout()
         except (imaplib.IMAP4.abort, OSError) as error:
@@ -114,7 +117,7 @@ def _login(client: imaplib.IMAP4, account: str, password: str) -> None:
         ) from None
 
 
-def _text(args: tuple[Any, ...]) -> str:
+def _text(args: Sequence[Any]) -> str:
     first = args[0] if args else ""
     return first.decode(errors="replace") if isinstance(first, bytes) else str(first)
 
