@@ -19,7 +19,7 @@ config :=
 prepared := setup
 endif
 
-.PHONY: help setup image stack up preview down verify password test test-unit lint bench clean
+.PHONY: help setup image stack up preview down verify password test test-all test-unit lint bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
@@ -59,6 +59,9 @@ test: image ## all tests; a part that cannot run is a failure
 	@$(use) ruff check .
 	@$(use) mypy
 	@$(use) pytest -n 2 --dist loadfile
+
+test-all: export MAILCRYPT_TEST := all
+test-all: test ## the same with each sabotage in both dialects and 20,000 mails to seal
 
 test-unit: ## the tests that need no Docker
 	@engine/setup python
