@@ -2,11 +2,16 @@
 
 import json
 import subprocess
+import time
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from mailcrypt_component.errors import UnreachableError
+from mailcrypt_component.probe.evidence import target_of
+from mailcrypt_component.probe.verify import verify
 from tests.stacks import MARK, PASSPHRASE, changed
 from tests.store import valid
 
@@ -252,6 +257,22 @@ def test_verify_says_2_where_it_cannot_find_out(stack):
         assert stack.verify().returncode == 2
     finally:
         stack.environment["PULUMI_CONFIG_PASSPHRASE"] = kept
+
+
+@pytest.mark.parametrize("frozen", ["dovecot", "qmgr", "imap-login"])
+def test_a_proof_ends_with_its_deadline(stack, frozen):
+    """Whoever hangs: the verdict is there in time, and says what was waited for."""
+    target = target_of(json.loads(stack.outputs()["verifyTarget"]))
+    stack.run(f"pkill -STOP -x {frozen} || pkill -STOP -f {frozen}")
+    start = time.monotonic()
+    try:
+        with pytest.raises(UnreachableError, match="deadline of 4 s|did not end within") as told:
+            verify(replace(target, deadline=4.0))
+    finally:
+        took = time.monotonic() - start
+        stack.run(f"pkill -CONT -x {frozen} || pkill -CONT -f {frozen}")
+    assert took < 4.0 + 4.0, told.value
+    assert stack.verify().returncode == 0
 
 
 def test_a_killed_proof_leaves_nothing_that_the_next_does_not_clean(stack):
