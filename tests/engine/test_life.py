@@ -266,7 +266,7 @@ def test_a_proof_ends_with_its_deadline(stack, frozen):
     stack.run(f"pkill -STOP -x {frozen} || pkill -STOP -f {frozen}")
     start = time.monotonic()
     try:
-        with pytest.raises(UnreachableError, match="deadline of 4 s|did not end within") as told:
+        with pytest.raises(UnreachableError, match=r"deadline of 4 s|did not end within") as told:
             verify(replace(target, deadline=4.0))
     finally:
         took = time.monotonic() - start
