@@ -60,7 +60,7 @@ def open_retired(container: Container, key_ids: Sequence[str], *, timeout: float
         if opened:
             seen.append(f"one mail sealed to {key[:12]} opened")
         elif owners:
-            seen.append(f"mail sealed to {key[:12]} belongs to no account")
+            seen.append(f"mail sealed to {key[:12]} is in no account's mailbox")
         else:
             seen.append(f"none sealed to {key[:12]}")
     return f"{', '.join(seen)} ({looked})"
@@ -87,7 +87,7 @@ def _candidates(
 
 
 def _of(mail: Mail) -> Iterator[tuple[str, str, str]]:
-    """Yield the keys of a mail with its user's address and its name without the flags."""
+    """Yield the keys of a mail with its user's address and Dovecot's id of it."""
     directory, _, name = mail.path.removeprefix(dms.MAIL_DIR.encode() + b"/").rpartition(b"/")
     domain, _, user = place_of(directory).user.partition("/")
     if not is_mail_folder(directory) or not user or "/" in user or not mail.path.isascii():
@@ -97,7 +97,12 @@ def _of(mail: Mail) -> Iterator[tuple[str, str, str]]:
     except FormatError:
         return
     for recipient in header.recipients:
-        yield recipient.key_id, f"{user}@{domain}", name.decode().partition(":2,")[0]
+        yield recipient.key_id, f"{user}@{domain}", _guid_of(name.decode())
+
+
+def _guid_of(name: str) -> str:
+    """Return Dovecot's own id of a mail in a Maildir: its name without sizes and flags."""
+    return name.partition(":")[0].partition(",")[0]
 
 
 def _opens(container: Container, user: str, guid: str, key: str, *, timeout: float) -> bool:
