@@ -3,6 +3,7 @@
 import pytest
 
 from tests.stacks import changed
+from tests.store import valid
 
 pytestmark = pytest.mark.engine
 
@@ -52,6 +53,17 @@ def test_rotation_keeps_old_mail_readable(stack):
     assert stack.outputs()["keyId"] != old
     stack.save("sealed to k2 by Dovecot 2.3")
     assert "sealed to k1 by Dovecot 2.3" in stack.read_all()
+
+
+def test_a_retired_key_that_opens_nothing_is_found_out(stack):
+    """The proof opens a stored mail of each key, not only its own."""
+    other = "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256"
+    stack.run(f"cp -p /certs/k1.pem /root/k; {other} > /certs/k1.pem; doveadm reload; sleep 1")
+    failed = stack.verify("--json")
+    stack.run("cp -p /root/k /certs/k1.pem; rm /root/k; doveadm reload; sleep 1")
+    assert failed.returncode == 1, failed.stdout
+    assert "cannot open a mail of user@example.test" in valid(failed.stdout, "verify")["found"]
+    assert "opened" in stack.verify().stdout
 
 
 def test_the_step_to_dovecot_2_4_keeps_all_mail_readable(stack):
