@@ -258,9 +258,13 @@ def _closing_at(stream: Any, timeout: float) -> Iterator[threading.Event]:
     """Shut the stream down when the time is up; reading it then ends."""
     expired = threading.Event()
 
+    def hang_up() -> None:
+        with suppress(OSError):  # The other side may have done so already.
+            _raw(stream).shutdown(socket.SHUT_RDWR)
+
     def expire() -> None:
         expired.set()
-        _raw(stream).shutdown(socket.SHUT_RDWR)
+        hang_up()
 
     timer = threading.Timer(max(timeout, 0.1), expire)
     timer.daemon = True
@@ -269,6 +273,7 @@ def _closing_at(stream: Any, timeout: float) -> Iterator[threading.Event]:
         yield expired
     finally:
         timer.cancel()
+        hang_up()
         stream.close()
 
 

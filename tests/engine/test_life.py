@@ -259,18 +259,18 @@ def test_verify_says_2_where_it_cannot_find_out(stack):
         stack.environment["PULUMI_CONFIG_PASSPHRASE"] = kept
 
 
-@pytest.mark.parametrize("frozen", ["dovecot", "qmgr", "imap-login"])
+@pytest.mark.parametrize("frozen", ["dovecot", "qmgr", "auth"])
 def test_a_proof_ends_with_its_deadline(stack, frozen):
     """Whoever hangs: the verdict is there in time, and says what was waited for."""
     target = target_of(json.loads(stack.outputs()["verifyTarget"]))
-    stack.run(f"pkill -STOP -x {frozen} || pkill -STOP -f {frozen}")
+    stack.run(f"pkill -STOP -x {frozen}")
     start = time.monotonic()
     try:
         with pytest.raises(UnreachableError, match=r"deadline of 4 s|did not end within") as told:
             verify(replace(target, deadline=4.0))
     finally:
         took = time.monotonic() - start
-        stack.run(f"pkill -CONT -x {frozen} || pkill -CONT -f {frozen}")
+        stack.run(f"pkill -CONT -x {frozen}")
     assert took < 4.0 + 4.0, told.value
     assert stack.verify().returncode == 0
 

@@ -85,10 +85,10 @@ class Use(threading.Thread):
         super().__init__()
         self.moved, self.removed, self.sent = set(), set(), []
         self._stack, self._chance = stack, random.Random(1)
-        self._uids, self._stop = list(uids), threading.Event()
+        self._uids, self._ended = list(uids), threading.Event()
 
     def run(self):
-        while not self._stop.is_set():
+        while not self._ended.is_set():
             self._chance.shuffle(self._uids)
             flagged = ",".join(map(str, self._uids[:200]))
             moved, removed = self._uids.pop(), self._uids.pop()
@@ -108,7 +108,7 @@ class Use(threading.Thread):
             self.sent.append(number)
 
     def end(self):
-        self._stop.set()
+        self._ended.set()
         self.join()
         self._stack.run(
             "postqueue -f; for i in $(seq 300); do"
