@@ -38,6 +38,26 @@ setup_dovecot() {
   [ "${ENABLE_MANAGESIEVE:-0}" != 1 ] || cp /etc/dovecot/sieve.protocol /etc/dovecot/protocols.d/
 }
 
+# What has to outlive the container lies in the state volume: Postfix's queue above all.
+setup_state() {
+  local state=/var/mail-state dir kept
+  [ -d "$state" ] || return 0
+  for dir in lib/dovecot lib/postfix spool/postfix; do
+    [ ! -L "/var/$dir" ] || continue
+    kept=$state/${dir//\//-}
+    mkdir -p "/var/$dir"
+    if [ -d "$kept" ]; then rm -rf "/var/$dir"; else mv "/var/$dir" "$kept"; fi
+    ln -s "$kept" "/var/$dir"
+  done
+  # Another Debian may have given its users other numbers.
+  chown -R postfix:postfix "$state/lib-postfix"
+  chown -R postfix:root "$state/spool-postfix"
+  chown root:root "$state/spool-postfix" "$state/spool-postfix/pid"
+  chgrp -R postdrop "$state/spool-postfix/maildrop" "$state/spool-postfix/public"
+  chmod 1730 "$state/spool-postfix/maildrop"
+  chmod 2710 "$state/spool-postfix/public"
+}
+
 log 'Welcome'
 wait_for_account
 touch /var/log/mail/mail.log
@@ -46,6 +66,7 @@ chown docker:docker /var/mail
 setup_tls
 setup_postfix
 setup_dovecot
+setup_state
 /usr/local/bin/write-accounts
 [ ! -f "$config/user-patches.sh" ] || bash "$config/user-patches.sh"
 supervisorctl start dovecot postfix changedetector >/dev/null
