@@ -52,7 +52,8 @@ setup_state() {
   # Another Debian may have given its users other numbers.
   chown -R postfix:postfix "$state/lib-postfix"
   chown -R postfix:root "$state/spool-postfix"
-  chown root:root "$state/spool-postfix" "$state/spool-postfix/pid"
+  chown root:root "$state/spool-postfix"
+  [ -d "$state/spool-postfix/maildrop" ] || return 0  # Postfix makes it when it first starts.
   chgrp -R postdrop "$state/spool-postfix/maildrop" "$state/spool-postfix/public"
   chmod 1730 "$state/spool-postfix/maildrop"
   chmod 2710 "$state/spool-postfix/public"
