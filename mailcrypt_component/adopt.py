@@ -58,6 +58,23 @@ def read_setup(folder: Path) -> Adopted:
     return _Setup(folder.resolve()).read()
 
 
+_READ_KEYS: Final = frozenset(
+    {
+        "image",
+        "hostname",
+        "domainname",
+        "environment",
+        "env_file",
+        "volumes",
+        "ports",
+        "container_name",
+        "restart",
+        "healthcheck",
+    }
+)
+"""Of a compose service: what is taken over, and what the component has of its own."""
+
+
 class _Setup:
     """One compose service and the files that it mounts."""
 
@@ -79,6 +96,16 @@ class _Setup:
             "environment": environment,
             "mounts": list(self._other_mounts()),
         }
+        if not {"SSL_TYPE", "SSL_TYPE__FILE"} & set(environment):
+            self._notes.append(
+                "SSL_TYPE is not set, so the stack makes a certificate of its own; tls: {mode: dms} "
+                "takes passwords in clear as before"
+            )
+        self._notes += [
+            f"not taken over from {self._file.name}: {name}"
+            for name in self._service
+            if name not in _READ_KEYS
+        ]
         return Adopted(settings, keys, tuple(self._notes))
 
     def _fault(self, where: str, found: str, expected: str, hint: str = "") -> SettingsError:

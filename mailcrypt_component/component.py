@@ -376,12 +376,19 @@ class MailCryptServer(pulumi.ComponentResource):
                 retries=3,
                 start_period="1m0s",
             ),
+            capabilities=self._capabilities(),
             restart="unless-stopped",
             destroy_grace_seconds=settings.stop_grace,
             stop_timeout=settings.stop_grace,
             must_run=True,
             opts=self._docker(depends_on=needs),
         )
+
+    def _capabilities(self) -> docker.ContainerCapabilitiesArgs | None:
+        """Fail2ban cannot ban anyone without this one, and does not say so."""
+        if self._settings.environment.get("ENABLE_FAIL2BAN") != "1":
+            return None
+        return docker.ContainerCapabilitiesArgs(adds=["CAP_NET_ADMIN"])
 
     def _environment(self, certificate: object) -> list[str]:
         own = {

@@ -20,7 +20,7 @@ CERTS_DIR: Final = "/certs"
 TLS_DIR: Final = "/etc/mailcrypt-tls"
 
 CUSTOM_CONF: Final = "/etc/dovecot/conf.d/10-custom.conf"
-"""Read after ``10-mail.conf`` and before every protocol's own file."""
+"""Read before ``10-mail.conf``, which adds its plugins to ours, and every protocol's file."""
 
 LOCAL_CONF: Final = "/etc/dovecot/local.conf"
 """DMS copies ``dovecot.cf`` of the configuration folder here; read last."""
@@ -28,7 +28,9 @@ LOCAL_CONF: Final = "/etc/dovecot/local.conf"
 ACCOUNTS_FILE: Final = "postfix-accounts.cf"
 RECEIVE_ACCESS_FILE: Final = "postfix-receive-access.cf"
 LMTP_SOCKET: Final = "/var/run/dovecot/lmtp"
-PICKUP_SOCKET: Final = "/var/spool/postfix/public/pickup"
+PICKUP: Final = "/var/spool/postfix/public/pickup"
+"""A FIFO in DMS's master.cf, a socket in Debian's."""
+
 
 PORTS: Final = {"smtp": 25, "submissions": 465, "submission": 587, "imap": 143, "imaps": 993}
 """Container ports by service name (RFC 6335 names)."""
@@ -59,7 +61,7 @@ def dialect_of_tag(image: str) -> Dialect | None:
 
 
 HEALTH_SCRIPT: Final = rf"""
-use strict; use warnings; use IO::Socket::INET; use IO::Socket::UNIX;
+use strict; use warnings; use Fcntl; use IO::Socket::INET; use IO::Socket::UNIX;
 $SIG{{ALRM}} = sub {{ print "no greeting in time\n"; exit 1 }}; alarm 5;
 my $lmtp = IO::Socket::UNIX->new(Peer => "{LMTP_SOCKET}")
   or do {{ print "LMTP does not answer: $!\n"; exit 1 }};
@@ -71,13 +73,15 @@ my $imap = IO::Socket::INET->new(PeerAddr => "127.0.0.1", PeerPort => 143)
 $said = <$imap> // "";
 $said =~ /^\* OK/ or do {{ print "IMAP greets with: $said\n"; exit 1 }};
 print $imap "a LOGOUT\r\n";
-IO::Socket::UNIX->new(Peer => "{PICKUP_SOCKET}")
+(-p "{PICKUP}" ? sysopen(my $pickup, "{PICKUP}", O_WRONLY | O_NONBLOCK)
+  : IO::Socket::UNIX->new(Peer => "{PICKUP}"))
   or do {{ print "Postfix does not take mail: $!\n"; exit 1 }};
 print "LMTP, IMAP and Postfix answer\n";
 """
 """Asks LMTP and IMAP for their greeting, and whether Postfix takes local mail.
 
-DMS's own health check does not look at Dovecot.
+DMS's own health check asks the supervisor at most, which does not see a Dovecot that dies
+again and again.
 """
 
 HEALTH_CHECK: Final = ("CMD", "perl", "-e", HEALTH_SCRIPT)

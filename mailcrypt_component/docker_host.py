@@ -332,10 +332,12 @@ def throwaway(
     files: Sequence[File] = (),
     purpose: str,
     lifetime: int = 600,
+    waiting: Sequence[str] = (),
 ) -> Iterator[Container]:
     """Run a container of the image that only waits, without network, and remove it.
 
-    It ends and is removed by itself after ``lifetime`` seconds; the next one sweeps what
+    It ends and is removed by itself after ``lifetime`` seconds, or where another command
+    to wait with is given, at the end of that; the next one sweeps what
     a killed program left before its start.
 
     Raises:
@@ -346,7 +348,7 @@ def throwaway(
     try:
         container = client.containers.create(
             image,
-            entrypoint=["sleep", str(lifetime)],
+            entrypoint=list(waiting) or ["sleep", str(lifetime)],
             command=[],
             name=f"mailcrypt-{purpose}-{secrets.token_hex(4)}",
             network_mode="none",

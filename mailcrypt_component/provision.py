@@ -7,6 +7,7 @@ running docker-mailserver notices the change by itself within seconds.
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from mailcrypt_component import dms
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 _SECONDS = 30.0
+_TRIES = 5
+_CHANGED = 9
 
 
 def write_accounts(
@@ -46,9 +49,15 @@ def write_accounts(
     client = connect(docker_host)
     mount = as_mount(config, dms.CONFIG_DIR, read_only=False)
     with throwaway(client, image, mounts=[mount], purpose="accounts") as container:
-        old = [_read(container, name) for name in _NAMES]
-        merged = merge(old[0], old[1], old[2], declared, probe)
-        _write(container, merged)
+        for _ in range(_TRIES):
+            old = [_read(container, name) for name in _NAMES]
+            if _write(container, merge(old[0], old[1], old[2], declared, probe), old[0]):
+                return
+    raise UnreachableError(
+        "it changes all the time",
+        where=dms.ACCOUNTS_FILE,
+        expected="nobody else at work on the accounts for a second",
+    )
 
 
 _NAMES = (dms.ACCOUNTS_FILE, dms.RECEIVE_ACCESS_FILE, RECORD_FILE)
@@ -61,16 +70,27 @@ def _read(container: Container, name: str) -> str:
     return result.stdout.decode()
 
 
-def _write(container: Container, merged: Merged) -> None:
+def _write(container: Container, merged: Merged, old: str) -> bool:
+    """Write the files with their owner and mode, unless ``setup`` has changed the accounts."""
     texts = (merged.accounts, merged.receive_access, merged.record)
     files = [
         File(f"{_path(name)}.new", text.encode(), mode=0o600)
         for name, text in zip(_NAMES, texts, strict=True)
     ]
     put_files(container, files)
-    moves = " && ".join(f"mv -f {_path(name)}.new {_path(name)}" for name in _NAMES)
-    result = execute(container, ["sh", "-c", moves], timeout=_SECONDS)
+    accounts, digest = _path(dms.ACCOUNTS_FILE), hashlib.sha256(old.encode()).hexdigest()
+    kept = f"[ ! -s {accounts} ] || echo '{digest}  {accounts}' | sha256sum -c --status"
+    moves = "; ".join(
+        f"! [ -e {path} ] || {{ chown --reference={path} {path}.new && "
+        f"chmod --reference={path} {path}.new; }}; mv -f {path}.new {path}"
+        for path in map(_path, _NAMES)
+    )
+    script = f"set -e; {kept} || exit {_CHANGED}; {moves}"
+    result = execute(container, ["sh", "-c", script], timeout=_SECONDS)
+    if result.exit_code == _CHANGED:
+        return False
     _check(result.exit_code, result.stderr, dms.CONFIG_DIR)
+    return True
 
 
 def _path(name: str) -> str:

@@ -114,7 +114,7 @@ SERVER_LABEL: Final = "mailcrypt.server"
 """On every server's container; its value is the server's name."""
 
 DEFAULT_DEADLINE: Final = 120
-DEFAULT_STOP_GRACE: Final = 30
+DEFAULT_STOP_GRACE: Final = 60
 PROBE_USER: Final = "mailcrypt-probe"
 
 _OURS: Final = frozenset({"SSL_TYPE", "SSL_CERT_PATH", "SSL_KEY_PATH"})
@@ -393,7 +393,16 @@ class _Reader:
                 self._fault(f"environment.{name}", _shown(value), "a string")
             if name in _OURS and ours:
                 self._fault(f"environment.{name}", "set beside tls", "tls.mode: dms for your own")
-        return {name: str(value) for name, value in raw.items()}
+        chosen = {name: str(value) for name, value in raw.items()}
+        for name, fits in _NEEDED.items():
+            value = chosen.get(name, fits)
+            if value.lower() != fits.lower():
+                self._fault(
+                    f"environment.{name}",
+                    _shown(value),
+                    f"{fits}: the proof needs an account of its own, LMTP, IMAP and Maildir",
+                )
+        return chosen
 
     def _mounts(self) -> tuple[MountSettings, ...]:
         entries = self._items("mounts", ("source", "target", "read_only"))
@@ -412,7 +421,7 @@ class _Reader:
     def _tls(self) -> TlsSettings:
         raw = {_snake(k): v for k, v in self._typed("tls", dict, default={}).items()}
         self._refuse_unknown(raw, ("mode", "certificate", "private_key"), "tls.")
-        default = TlsMode.PROVIDED if "certificate" in raw else TlsMode.DMS
+        default = TlsMode.PROVIDED if "certificate" in raw else self._tls_of_environment()
         mode = self._enum("tls.mode", raw.get("mode"), TlsMode, default) or default
         given = {name for name in ("certificate", "private_key") if raw.get(name) is not None}
         if mode is TlsMode.PROVIDED and len(given) < 2:  # noqa: PLR2004
@@ -420,6 +429,12 @@ class _Reader:
         if mode is not TlsMode.PROVIDED and given:
             self._fault("tls", f"mode {mode.value} with a certificate", "mode provided")
         return TlsSettings(mode, raw.get("certificate"), raw.get("private_key"))
+
+    def _tls_of_environment(self) -> TlsMode:
+        """Return the mode where none is stated: without SSL_TYPE, DMS takes passwords in clear."""
+        environment = self._typed("environment", dict, default={})
+        stated = {"SSL_TYPE", "SSL_TYPE__FILE"} & set(environment)
+        return TlsMode.DMS if stated else TlsMode.SELF_SIGNED
 
     def _docker_host(self) -> str | None:
         host = self._raw.get("docker_host")
@@ -436,6 +451,14 @@ class _Reader:
             self._fault(_camel(name), _shown(value), f"1 to {_MAX_SECONDS} seconds")
         return value
 
+
+_NEEDED: Final = {
+    "ACCOUNT_PROVISIONER": "FILE",
+    "DOVECOT_MAILBOX_FORMAT": "maildir",
+    "ENABLE_IMAP": "1",
+    "SMTP_ONLY": "0",
+}
+"""Variables of DMS with which alone a server can be proven."""
 
 _FIELDS: Final = (*Settings.__dataclass_fields__,)
 _MAX_HOSTNAME: Final = 253

@@ -16,6 +16,7 @@ BASE = {
     "hostname": "mail.example.test",
     "accounts": [{"address": "user@example.test"}],
     "ports": {},
+    "tls": {"mode": "dms"},
     "protect": False,
     "keepMail": False,
     "deadline": 60,

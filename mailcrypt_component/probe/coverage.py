@@ -46,6 +46,7 @@ _QUESTIONS: Final = {
     "queue": "find -L /var/spool/postfix/incoming /var/spool/postfix/active"
     " /var/spool/postfix/deferred /var/spool/postfix/hold /var/spool/postfix/maildrop"
     " -type f | wc -l",
+    "quarantine": "find -L /var/lib/amavis/virusmails -type f | wc -l",
     "logs": f"find {dms.LOG_DIR} -type f -size +0 | wc -l",
 }
 _MARK: Final = "@@"
@@ -106,7 +107,12 @@ def _fts(answers: Mapping[str, str]) -> Cover:
     number = int(answers["fts"]) if answers["fts"].isdecimal() else 0
     if not number:
         return Cover("full-text index", True, "there is none")
-    return Cover("full-text index", False, f"{number} of them", "ENABLE_FTS off in DMS")
+    return Cover(
+        "full-text index",
+        False,
+        f"{number} of them",
+        "take the full-text plugin out of dovecot.cf and of files mounted into conf.d",
+    )
 
 
 _LOOKS: Final[tuple[Callable[[Mapping[str, str]], Cover], ...]] = (
@@ -126,6 +132,13 @@ _LOOKS: Final[tuple[Callable[[Mapping[str, str]], Cover], ...]] = (
         "empty now",
         "{} mails wait in it",
         "an encrypted disk below the state volume; it empties as mail is delivered",
+    ),
+    _counted(
+        "Amavis's quarantine",
+        "quarantine",
+        "empty now",
+        "{} mails that it held back",
+        "ENABLE_AMAVIS: 0, or an encrypted disk below the state volume",
     ),
     _counted(
         "sieve scripts",

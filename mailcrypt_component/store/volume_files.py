@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 LIFETIME: Final = 86_400.0
 """Seconds that a run may take at the most; the next one goes on where it stopped."""
 
+# What the container waits for: that no agent is left, whatever has become of its client.
+_WAITING: Final = "while sleep 15; do grep -q perl /proc/[0-9]*/comm || exit 0; done"
+
 _AGENT: Final = r"""
 use strict; use warnings; use Errno qw(ENOENT EEXIST EWOULDBLOCK);
 use Fcntl qw(:DEFAULT :flock :mode); use POSIX (); use Time::HiRes qw(stat lstat utime);
@@ -308,7 +311,12 @@ def volume_files(
     argv = ["perl", "-e", _AGENT, dms.MAIL_DIR, run_mark().decode(), str(HEADER_LIMIT)]
     argv += [str(TRIES), TEMPORARY.decode()]
     with throwaway(
-        client, image, mounts=[mount], purpose="seal", lifetime=int(LIFETIME)
+        client,
+        image,
+        mounts=[mount],
+        purpose="seal",
+        lifetime=int(LIFETIME),
+        waiting=["sh", "-c", _WAITING],
     ) as container:
 
         @contextmanager

@@ -21,7 +21,7 @@ class Senders:
     """Hands mail to the server's Postfix, one after the other, whenever the server is there."""
 
     def __init__(self, stack):
-        self.sent = []
+        self.tried, self.taken = 0, set()
         self._stack, self._stop = stack, threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -34,13 +34,15 @@ class Senders:
         self._thread.join()
 
     def _run(self):
-        argv = ["docker", "exec", "-i", self._stack.container, "sendmail", "-f", ADDRESS, ADDRESS]
+        # An exec into a container that is just being removed may hang.
+        argv = ["timeout", "10", "docker", "exec", "-i", self._stack.container]
+        argv += ["sendmail", "-f", ADDRESS, ADDRESS]
         while not self._stop.is_set():
-            number = len(self.sent)
-            mail = f"Subject: test\n\nsent number {number}.\n"
+            mail = f"Subject: test\n\nsent number {self.tried}.\n"
             done = subprocess.run(argv, input=mail, text=True, capture_output=True, check=False)
             if done.returncode == 0:
-                self.sent.append(number)
+                self.taken.add(self.tried)
+            self.tried += 1
             time.sleep(0.1)
 
 
@@ -90,7 +92,6 @@ def test_three_rotations_while_mail_arrives(make_stack):
     before = audited(stack)
     assert set(before) == {*ids, "clear"}
     assert before["clear"] == 1
-    assert before.total() == len(senders.sent) + 1
 
     done = stack.mailcrypt("seal", "--apply", "--json")
     assert done.returncode == 0, done.stderr
@@ -100,5 +101,6 @@ def test_three_rotations_while_mail_arrives(make_stack):
     assert changed(stack.green()) == set()
     mail = stack.read_all()
     numbers = [int(number) for number in re.findall(r"sent number (\d+)\.", mail)]
-    assert sorted(numbers) == senders.sent
+    assert len(numbers) == len(set(numbers)) == before.total() - 1
+    assert senders.taken <= set(numbers) <= set(range(senders.tried))
     assert mail.count("in clear.") == 1

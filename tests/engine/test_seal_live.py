@@ -83,7 +83,7 @@ class Use(threading.Thread):
 
     def __init__(self, stack, uids):
         super().__init__()
-        self.moved, self.removed, self.sent = set(), set(), []
+        self.moved, self.removed, self.sent, self.refused = set(), set(), [], []
         self._stack, self._chance = stack, random.Random(1)
         self._uids, self._ended = list(uids), threading.Event()
 
@@ -93,7 +93,7 @@ class Use(threading.Thread):
             flagged = ",".join(map(str, self._uids[:200]))
             moved, removed = self._uids.pop(), self._uids.pop()
             sign = self._chance.choice("+-")
-            self._stack.run(
+            said = self._stack.run(
                 IMAP,
                 stdin="a SELECT INBOX\r\n"
                 f"b UID STORE {flagged} {sign}FLAGS (\\Flagged)\r\n"
@@ -101,6 +101,8 @@ class Use(threading.Thread):
                 f"d UID STORE {removed} +FLAGS (\\Deleted)\r\ne UID EXPUNGE {removed}\r\n"
                 "f LOGOUT\r\n",
             )
+            if len(re.findall(r"^[a-f] OK", said, re.MULTILINE)) < len("abcdef"):
+                self.refused.append(said)
             self.moved.add(moved)
             self.removed.add(removed)
             number = MAILS + len(self.sent)
@@ -142,7 +144,7 @@ def kill_again_and_again(stack, argv):
         time.sleep(chance.uniform(0.4, 6.0 if ALL else 3.5))
         os.killpg(running.pid, signal.SIGKILL)
         running.wait()
-    for _ in range(50):
+    for _ in range(300):
         if not stack.docker("ps", "-aq", "--filter", "name=mailcrypt-seal-"):
             return
         time.sleep(0.1)
@@ -166,6 +168,7 @@ def test_clients_see_no_difference_and_dovecot_no_error(stack, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     print(shlex.join(argv), valid(done.stdout, "seal"), len(use.moved), len(use.sent))
 
+    assert use.refused == []
     after_validity, after = listed(stack, "INBOX")
     assert after_validity == validity
     gone = use.moved | use.removed

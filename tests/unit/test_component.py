@@ -14,6 +14,7 @@ ARGS = {
     "image": "mailserver/docker-mailserver:16.0",
     "hostname": "mail.example.test",
     "accounts": [{"address": "you@example.test", "password": "hunter2hunter2"}],
+    "tls": {"mode": "dms"},
 }
 
 

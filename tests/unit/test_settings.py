@@ -26,12 +26,21 @@ def test_the_least_settings_get_sane_defaults():
     assert settings.dialect is Dialect.V2_4
     assert settings.protect
     assert settings.keep_mail
-    assert settings.tls.mode is TlsMode.DMS
+    assert settings.tls.mode is TlsMode.SELF_SIGNED
     assert settings.probe_address == "mailcrypt-probe@example.test"
     assert PortSettings(993, 993, "0.0.0.0") in settings.ports  # noqa: S104
 
 
+def test_tls_is_left_to_dms_where_its_own_variable_says_how():
+    """Without it DMS takes passwords in clear, so that has to be stated."""
+    chosen = read_settings({**GOOD, "environment": {"SSL_TYPE": "letsencrypt"}})
+    assert chosen.tls.mode is TlsMode.DMS
+    assert read_settings({**GOOD, "tls": {"mode": "dms"}}).tls.mode is TlsMode.DMS
+
+
 BAD = {
+    "no IMAP": ({"environment": {"ENABLE_IMAP": 0}}, "environment.ENABLE_IMAP"),
+    "LDAP": ({"environment": {"ACCOUNT_PROVISIONER": "LDAP"}}, "environment.ACCOUNT_PROVISIONER"),
     "no image": ({"image": ""}, "image"),
     "bad hostname": ({"hostname": "mail"}, "hostname"),
     "hostname with space": ({"hostname": "ma il.example.test"}, "hostname"),
