@@ -98,8 +98,8 @@ class _Setup:
         }
         if not {"SSL_TYPE", "SSL_TYPE__FILE"} & set(environment):
             self._notes.append(
-                "SSL_TYPE is not set, so the stack makes a certificate of its own; tls: {mode: dms} "
-                "takes passwords in clear as before"
+                "SSL_TYPE is not set, so the stack makes a certificate of its own; "
+                "tls: {mode: dms} takes passwords in clear as before"
             )
         self._notes += [
             f"not taken over from {self._file.name}: {name}"
