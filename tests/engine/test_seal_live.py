@@ -133,6 +133,8 @@ def sealing(stack, folder):
 def kill_again_and_again(stack, argv):
     """Start it and kill it at random moments, its helpers too; nothing of it stays."""
     chance = random.Random(2)
+    listing = "ps", "-aq", "--filter", "name=mailcrypt-seal-"
+    before = set(stack.docker(*listing).split())
     for _ in range(KILLS):
         running = subprocess.Popen(
             argv,
@@ -145,7 +147,7 @@ def kill_again_and_again(stack, argv):
         os.killpg(running.pid, signal.SIGKILL)
         running.wait()
     for _ in range(300):
-        if not stack.docker("ps", "-aq", "--filter", "name=mailcrypt-seal-"):
+        if not set(stack.docker(*listing).split()) - before:
             return
         time.sleep(0.1)
     raise AssertionError(stack.docker("ps", "-a"))
