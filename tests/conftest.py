@@ -1,6 +1,7 @@
 """Real stacks for the tests that need an engine."""
 
 import fcntl
+import os
 from contextlib import ExitStack
 
 import pytest
@@ -16,7 +17,7 @@ def clean_engine(tmp_path_factory):
         shared = shared.parent
     with (shared / "swept").open("a+") as mark:
         fcntl.flock(mark, fcntl.LOCK_EX)
-        if not mark.tell():
+        if not mark.seek(0, os.SEEK_END):
             sweep()
             mark.write("swept")
 
