@@ -151,8 +151,9 @@ def _output(container: Container, script: str, timeout: float) -> str:
 
 _START_UP: Final = f"""
 if [ -f {dms.CONFIG_DIR}/dovecot.cf ]; then cp {dms.CONFIG_DIR}/dovecot.cf {dms.LOCAL_CONF}; fi
-grep -rhoE '=[[:space:]]*<[^[:space:]]+' /etc/dovecot --include='*.conf' \\
-  --exclude={dms.CUSTOM_CONF.rpartition("/")[2]} | sed 's/.*<//' | while read -r file; do
+grep -rhoE '(=\\s*<|^\\s*ssl_[a-z_]+_file\\s*=\\s*)/\\S+' \\
+  /etc/dovecot --include='*.conf' --exclude={dms.CUSTOM_CONF.rpartition("/")[2]} \\
+  | sed 's|^[^/]*||' | while read -r file; do
   if [ ! -e "$file" ]; then mkdir -p "$(dirname "$file")"; echo made at start-up >"$file"; fi
 done
 """
