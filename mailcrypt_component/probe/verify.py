@@ -160,8 +160,13 @@ class _Proof:
         if result.exit_code == 0:
             return result.stdout.decode().strip()
         self._awaited = result.stdout.decode(errors="replace").strip() or "no answer"
-        # A configuration that cannot load, or a key, will not get better by waiting; but one
-        # look may fall into the moment in which DMS writes its files.
+        # A configuration that cannot load, or a key, will not get better by waiting.
+        self._doubt_dovecot()
+        self._refuse_unread_key()
+        return None
+
+    def _doubt_dovecot(self) -> None:
+        """Ask Dovecot, twice where it fails: DMS may just be writing its files."""
         try:
             self._ask_dovecot()
             self._doubted = None
@@ -169,7 +174,8 @@ class _Proof:
             self._doubted = self._doubted or time.monotonic()
             if time.monotonic() - self._doubted >= _DOUBT_SECONDS:
                 raise
-            return None
+
+    def _refuse_unread_key(self) -> None:
         said = "\n".join(_log_of(self._container))
         if fault := re.search(r"(?:Fatal|Error): .*mail_crypt_plugin: (.+)", said):
             raise ProofError(
@@ -179,7 +185,6 @@ class _Proof:
                 hint="take away what changes them in the container (user-patches.sh); then "
                 f"'docker rm -f {self._container.name}' and 'pulumi up --refresh'",
             )
-        return None
 
     def _ask_dovecot(self) -> str:
         with self._limited() as seconds:
