@@ -22,6 +22,7 @@ pytestmark = pytest.mark.engine
 ALL = os.environ.get("MAILCRYPT_TEST") == "all"
 MAILS = 20_000 if ALL else 400
 KILLS = 20 if ALL else 5
+START_UP = {"--stack": 2.5, "--escrow": 0.4}
 OWNER = 5000
 USER = "user@example.test"
 IMAP = f"/usr/lib/dovecot/imap -u {USER}"
@@ -128,8 +129,8 @@ def sealing(stack, folder):
     kept = ["--passphrase-file", str(folder / "pass")]
     ring = str(folder / "ring.txt")
     assert stack.mailcrypt("escrow", "--out", ring, *kept).returncode == 0
-    argv = ["mailcrypt", "seal", str(stack.mail), "--escrow", ring, *kept]
-    return [*argv, "--to", CURRENT.id, "--apply", "--json"]
+    argv = ["mailcrypt", "seal", "--escrow", ring, *kept, "--to", CURRENT.id]
+    return [*argv, "--apply", "--json", str(stack.mail)]
 
 
 def kill_again_and_again(stack, argv):
@@ -145,9 +146,10 @@ def kill_again_and_again(stack, argv):
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
-        time.sleep(chance.uniform(0.4, 6.0 if ALL else 3.5))
+        time.sleep(START_UP[argv[2]] + chance.uniform(0, 2.0 if ALL else 0.8))
         os.killpg(running.pid, signal.SIGKILL)
         running.wait()
+        print("killed; now there are", count(str(stack.mail)).states())
     for _ in range(300):
         if not set(stack.docker(*listing).split()) - before:
             return
