@@ -391,9 +391,18 @@ def _log_of(container: Container) -> list[str]:
 
 
 def _log_tail(container: Container) -> str:
-    lines = _log_of(container)
-    telling = [line for line in lines if re.search(r"(?i)fatal|error|panic|warn", line)] or lines
-    return "; its last log lines:\n    " + "\n    ".join(telling[-6:])
+    """Return what the log says of a fault; its lines come a moment later than the fault."""
+    patience = tenacity.Retrying(
+        stop=tenacity.stop_after_delay(1.0),
+        wait=tenacity.wait_fixed(0.2),
+        retry=tenacity.retry_if_result(lambda lines: not lines),
+        retry_error_callback=lambda _: [],
+    )
+    faults: list[str] = patience(
+        lambda: [line for line in _log_of(container) if re.search(r"(?i)fatal|error|panic", line)]
+    )
+    lines = faults or _log_of(container)
+    return "; its last log lines:\n    " + "\n    ".join(lines[-6:]) if lines else ""
 
 
 def _numbers(imap: IMAP4) -> list[str]:

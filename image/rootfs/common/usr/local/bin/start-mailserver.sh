@@ -53,6 +53,9 @@ setup_state() {
   chown -R postfix:postfix "$state/lib-postfix"
   chown -R postfix:root "$state/spool-postfix"
   chown root:root "$state/spool-postfix"
+  for dir in dev etc lib pid usr; do
+    [ ! -d "$state/spool-postfix/$dir" ] || chown -R root:root "$state/spool-postfix/$dir"
+  done
   [ -d "$state/spool-postfix/maildrop" ] || return 0  # Postfix makes it when it first starts.
   chgrp -R postdrop "$state/spool-postfix/maildrop" "$state/spool-postfix/public"
   chmod 1730 "$state/spool-postfix/maildrop"
