@@ -58,7 +58,7 @@ test: image ## all tests; a part that cannot run is a failure
 	@engine/setup browser
 	@$(use) ruff check .
 	@$(use) mypy
-	@$(use) pytest -n 4 --dist loadgroup --no-loadscope-reorder
+	@$(use) pytest -n 4 --dist loadscope --no-loadscope-reorder
 
 test-all: export MAILCRYPT_TEST := all
 test-all: test ## the same with each sabotage in both dialects and 20,000 mails to seal

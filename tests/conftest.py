@@ -9,14 +9,6 @@ import pytest
 from tests.stacks import ROOT, Stack, sweep
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Let one worker have all of a module, unless its tests say otherwise."""
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
-
-
 @pytest.fixture(scope="session")
 def clean_engine(tmp_path_factory):
     """Whichever worker comes first removes what a killed run has left, once a run."""
