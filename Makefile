@@ -54,14 +54,14 @@ verify: setup ## prove again, any time: is stored mail sealed to the current key
 password: ## print the passwords that were made for accounts
 	@$(use) pulumi stack output accountPasswords --show-secrets --stack $(STACK)
 
-test: image ## all tests; a part that cannot run is a failure
+test: image ## the tests; a part that cannot run is a failure
 	@engine/setup browser
 	@$(use) ruff check .
 	@$(use) mypy
 	@$(use) pytest -n 4 --dist loadscope --no-loadscope-reorder
 
 test-all: export MAILCRYPT_TEST := all
-test-all: test ## the same with each sabotage in both dialects and 20,000 mails to seal
+test-all: test ## and what takes long: each sabotage in both dialects, 20,000 mails sealed
 
 test-unit: ## the tests that need no Docker
 	@engine/setup python
