@@ -225,6 +225,10 @@ class _Proof:
             return "arrived"
         if listed >= len(self._tokens):
             raise self._elsewhere(files)
+        self._refuse_undelivered()
+        return None
+
+    def _refuse_undelivered(self) -> None:
         refusal = self._refusal()
         if refusal:
             raise ProofError(
@@ -233,7 +237,6 @@ class _Proof:
                 expected="status=sent",
                 hint="Dovecot's own lines before it in mail.log say why",
             )
-        return None
 
     def _elsewhere(self, files: int) -> ProofError:
         """Tell that the mailbox is not where mail has to lie."""
@@ -340,6 +343,7 @@ class _Proof:
         for token in self._tokens:
             expected = f"\r\n\r\n{token}\r\n".encode()
             if sum(body.endswith(expected) for body in bodies) != 1:
+                self._refuse_undelivered()  # What came in its place is Postfix's report.
                 raise ProofError(
                     "a probe mail did not come back as it was sent",
                     where="IMAP FETCH",

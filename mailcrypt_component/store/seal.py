@@ -43,6 +43,9 @@ LARGEST: Final = 128 << 20
 """Bytes; a larger mail is left alone, so that memory stays bounded."""
 
 LISTED: Final = 20
+PASSES: Final = 3
+"""How often the store is looked at again where mail was moved or removed meanwhile."""
+
 BATCH: Final = 256
 _BATCH_BYTES: Final = 16 << 20
 
@@ -72,6 +75,13 @@ class Sealing:
         for reason, number in other.left.items():
             self.left[reason] = self.left.get(reason, 0) + number
         self.examples = (self.examples + other.examples)[:LISTED]
+
+    def follow(self, later: Sealing) -> None:
+        """Add a later pass over the same store: what it sealed had been moved meanwhile."""
+        self.sealed += later.sealed
+        self.were_clear += later.were_clear
+        self.gone = max(0, self.gone - later.sealed)
+        self.left, self.examples = later.left, later.examples
 
     def as_json(self) -> dict[str, Any]:
         """Return it as ``schemas/seal.schema.json`` describes it."""
@@ -131,6 +141,22 @@ def seal_store(
             expected="it among the given keys: what is sealed is opened again to compare",
         )
 
+    total = last = _once(opened, order, workers, progress)
+    for _ in range(PASSES):
+        # What has gone may have been moved to a folder that was looked at before.
+        if not (order.apply and last.gone):
+            break
+        last = _once(opened, order, workers, progress)
+        total.follow(last)
+    return total
+
+
+def _once(
+    opened: Callable[[], AbstractContextManager[Files]],
+    order: Order,
+    workers: int | None,
+    progress: Callable[[int], None] | None,
+) -> Sealing:
     def job(index: int, number: int, tell: Callable[[int], None]) -> Sealing:
         with opened() as files:
             return _Worker(files, order, number).run(index, tell)

@@ -108,6 +108,26 @@ def test_the_current_keys_private_part_is_needed():
         seal_store(pytest.fail, Order(RETIRED.ring, CURRENT.id, apply=True))
 
 
+def test_a_mail_that_is_moved_to_a_folder_that_was_looked_at_is_sealed_there(store, monkeypatch):
+    """As a client does at any time: whatever the order of folders, it is found again."""
+    for folder in (".A", ".Z"):
+        store.put(b"there", folder=folder)
+    box = store.root / "example.test/ann"
+    for origin, target in (("", ".A"), ("", ".Z"), (".A", ".Z"), (".Z", ".A")):
+        path = store.root / store.put(b"moving", folder=origin, name=f"8{origin}.M{target}P1.mail")
+        goal = box / target / "cur" / path.name
+
+        def exchange(one, other, real=files.exchange, path=path, goal=goal):
+            if path.exists():
+                path.rename(goal)
+            real(one, other)
+
+        monkeypatch.setattr(files, "exchange", exchange)
+    with files.local_files(str(store.root)) as opened:
+        seal_store(opened, Order(RING, CURRENT.id, apply=True), workers=1)
+    assert set(count(str(store.root)).states()) == {CURRENT.id}
+
+
 @pytest.mark.parametrize("moved", ["flag", "to cur", "expunged"])
 def test_a_mail_that_moves_just_before_its_turn(store, monkeypatch, moved):
     """It is found under its new name, or left to be gone; never twice, never lost."""
