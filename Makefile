@@ -65,7 +65,7 @@ test-all: test ## and what takes long: each sabotage in both dialects, 20,000 ma
 
 test-unit: ## the tests that need no Docker
 	@engine/setup python
-	@$(use) pytest -m "not server and not engine"
+	@$(use) pytest -n auto --dist loadscope -m "not server and not engine"
 
 lint: ## ruff and mypy --strict
 	@engine/setup python
