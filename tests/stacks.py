@@ -9,6 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PASSPHRASE = "correct horse battery staple"
+# Whether to do what takes long, too (make test-all).
+ALL = os.environ.get("MAILCRYPT_TEST") == "all"
 # In the name of every stack and so of every container, volume and network of the tests.
 MARK = "mctest"
 

@@ -14,14 +14,13 @@ import pytest
 
 from mailcrypt_component.cryptfile.unseal import unseal_bytes
 from mailcrypt_component.store.walk import count
-from tests.stacks import changed
+from tests.stacks import ALL, changed
 from tests.store import Key, Store, valid
 
 pytestmark = pytest.mark.engine
 
-ALL = os.environ.get("MAILCRYPT_TEST") == "all"
-MAILS = 20_000 if ALL else 400
-KILLS = 20 if ALL else 5
+MAILS = 20_000 if ALL else 300
+KILLS = 20 if ALL else 3
 START_UP = {"--stack": 2.5, "--escrow": 0.4}
 OWNER = 5000
 USER = "user@example.test"
