@@ -9,8 +9,8 @@ Run: make bench (or python -m benchmarks.proof [RUNS])
 
 import imaplib
 import json
-import statistics
 import ssl
+import statistics
 import subprocess
 import sys
 import tempfile

@@ -17,6 +17,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,6 +40,9 @@ THROWAWAY_LABEL: Final = "mailcrypt.throwaway"
 """On every throw-away container; its value is the Unix time it may live until."""
 
 _API_SECONDS: Final = 60
+_START_SECONDS: Final = 60
+"""Who has made a throw-away container and not started it by then was killed."""
+
 _NOT_ANSWERING = (docker.errors.DockerException, requests.exceptions.RequestException, OSError)
 
 
@@ -390,5 +394,13 @@ def _sweep(client: DockerClient) -> None:
         all=True, filters={"label": THROWAWAY_LABEL}, ignore_removed=True
     ):
         until = container.labels.get(THROWAWAY_LABEL, "")
-        if until.isdecimal() and int(until) < time.time():
+        if (until.isdecimal() and int(until) < time.time()) or (
+            container.status == "created" and _age(container) > _START_SECONDS
+        ):
             _remove(container)
+
+
+def _age(container: Container) -> float:
+    """Return for how many seconds a container has been there."""
+    made = container.attrs["Created"].partition(".")[0].rstrip("Z")
+    return time.time() - datetime.fromisoformat(made).replace(tzinfo=UTC).timestamp()

@@ -135,7 +135,8 @@ def sealing(stack, folder):
 def kill_again_and_again(stack, argv):
     """Start it and kill it at random moments, its helpers too; nothing of it stays."""
     chance = random.Random(2)
-    listing = "ps", "-aq", "--filter", "name=mailcrypt-seal-"
+    # One that was made and not yet started waits for the next throw-away container's sweep.
+    listing = "ps", "-q", "--filter", "name=mailcrypt-seal-"
     before = set(stack.docker(*listing).split())
     for _ in range(KILLS):
         running = subprocess.Popen(
