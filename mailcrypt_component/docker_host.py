@@ -402,5 +402,13 @@ def _sweep(client: DockerClient) -> None:
 
 def _age(container: Container) -> float:
     """Return for how many seconds a container has been there."""
-    made = container.attrs["Created"].partition(".")[0].rstrip("Z")
-    return time.time() - datetime.fromisoformat(made).replace(tzinfo=UTC).timestamp()
+    return time.time() - moment(container.attrs["Created"]).timestamp()
+
+
+def moment(text: str) -> datetime:
+    """Return an engine's own statement of time (RFC 3339 with nanoseconds), to the second.
+
+    >>> moment("2026-11-25T02:57:02.589031318Z")
+    datetime.datetime(2026, 11, 25, 2, 57, 2, tzinfo=datetime.timezone.utc)
+    """
+    return datetime.fromisoformat(text.partition(".")[0].rstrip("Z")).replace(tzinfo=UTC)

@@ -14,7 +14,6 @@ import re
 import secrets
 import time
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import docker.errors
@@ -22,7 +21,7 @@ import tenacity
 
 from mailcrypt_component import dms
 from mailcrypt_component.cryptfile.header import NotSealed, parse_header
-from mailcrypt_component.docker_host import connect, execute
+from mailcrypt_component.docker_host import connect, execute, moment
 from mailcrypt_component.doveconf import check_dovecot
 from mailcrypt_component.errors import FormatError, ProofError, UnreachableError
 from mailcrypt_component.probe.coverage import Cover, coverage
@@ -387,10 +386,9 @@ def _require_running(container: Container) -> None:
 def _log_of(container: Container) -> list[str]:
     """Return the last lines that the container has printed since it was started."""
     try:
-        started = container.attrs["State"]["StartedAt"].partition(".")[0]
-        since = datetime.fromisoformat(started.rstrip("Z")).replace(tzinfo=UTC)
+        since = moment(container.attrs["State"]["StartedAt"])
         return container.logs(tail=60, since=since).decode(errors="replace").splitlines()
-    except docker.errors.APIError:
+    except docker.errors.DockerException:  # Of one that was never started there is no log, either.
         return []
 
 

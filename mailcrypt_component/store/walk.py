@@ -102,11 +102,8 @@ def share(
     root: bytes,
     index: int,
     number: int,
-    by: Callable[[os.DirEntry[bytes]], int] = lambda entry: entry.inode(),
 ) -> Iterator[tuple[bytes, list[bytes] | None]]:
     """Yield each directory with the names of those files whose inode falls to an index.
-
-    ``by`` gives another number than the inode's, for a store whose inodes change.
 
     The names come in batches; None for a directory that cannot be read.
     """
@@ -116,7 +113,7 @@ def share(
         names: list[bytes] = []
         try:
             for entry in _entries(directory, waiting):
-                if by(entry) % number == index:
+                if entry.inode() % number == index:
                     names.append(entry.name)
                     if len(names) == BATCH:
                         yield directory, names
