@@ -167,7 +167,8 @@ ROWS = {
             f"echo {TWO_RECIPIENTS} | base64 -d > /root/two\n"
             + in_background(
                 f"while sleep 0.01; do for f in {PROBE_FOLDER}/new/* {PROBE_FOLDER}/cur/*; do"
-                " [ ! -f $f ] || cat /root/two > $f; done; done"
+                f" [ ! -f $f ] || {{ cp /root/two {PROBE_FOLDER}/two; mv {PROBE_FOLDER}/two $f; }};"
+                " done; done"
             )
         ),
         always=True,
