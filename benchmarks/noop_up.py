@@ -36,6 +36,7 @@ server = docker.Container(
     "server", image=image.image_id, must_run=True, entrypoints=["sleep"], command=["infinity"],
     networks_advanced=[{"name": network.name}],
     volumes=[{"volume_name": v.name, "container_path": p} for v, p in zip(volumes, paths)],
+    tmpfs={"/run/dovecot": "mode=0755"},
     uploads=[
         {"file": "/certs/k1.pem", "content": key.private_key_pem_pkcs8, "permissions": "0600"},
         {"file": "/certs/tls.pem", "content": certificate.cert_pem, "permissions": "0644"},

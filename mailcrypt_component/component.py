@@ -368,6 +368,8 @@ class MailCryptServer(pulumi.ComponentResource):
                 for port in settings.ports
             ],
             volumes=self._mounts(parts.places),
+            # A master.pid that a crash has left would keep Dovecot from starting again.
+            tmpfs={dms.DOVECOT_RUN_DIR: "mode=0755"},
             uploads=self._uploads(parts, certificate),
             healthcheck=docker.ContainerHealthcheckArgs(
                 tests=list(dms.HEALTH_CHECK),

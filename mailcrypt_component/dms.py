@@ -27,7 +27,8 @@ LOCAL_CONF: Final = "/etc/dovecot/local.conf"
 
 ACCOUNTS_FILE: Final = "postfix-accounts.cf"
 RECEIVE_ACCESS_FILE: Final = "postfix-receive-access.cf"
-LMTP_SOCKET: Final = "/var/run/dovecot/lmtp"
+DOVECOT_RUN_DIR: Final = "/run/dovecot"
+LMTP_SOCKET: Final = f"{DOVECOT_RUN_DIR}/lmtp"
 PICKUP: Final = "/var/spool/postfix/public/pickup"
 """A FIFO in DMS's master.cf, a socket in Debian's."""
 

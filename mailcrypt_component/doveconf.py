@@ -12,66 +12,61 @@ from typing import TYPE_CHECKING, Final
 
 from mailcrypt_component import dms
 from mailcrypt_component.dialects import Dialect, of_version
-from mailcrypt_component.docker_host import execute
+from mailcrypt_component.docker_host import Result
 from mailcrypt_component.errors import MailCryptError, UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from docker.models.containers import Container
+    from mailcrypt_component.docker_shell import Shell
 
-_SECTIONS: Final = ("version", "load", "global", *dms.PROTOCOLS)
-_MARK: Final = "@@"
-_SCRIPT: Final = "; ".join(
-    [
-        f"echo {_MARK}version; dovecot --version 2>&1",
-        f"echo {_MARK}load; doveconf -n 2>&1 >/dev/null || echo exit code $?",
-        f"echo {_MARK}global; doveconf mail_plugins 2>&1",
-        *(
-            f"echo {_MARK}{name}; doveconf -f protocol={name} mail_plugins 2>&1"
-            for name in dms.PROTOCOLS
-        ),
-    ]
-)
+_PLUGINS: Final = ("doveconf", "mail_plugins")
+_QUESTIONS: Final = {
+    "version": ("dovecot", "--version"),
+    "load": ("doveconf", "-n"),
+    "global": _PLUGINS,
+    **{name: ("doveconf", "-f", f"protocol={name}", *_PLUGINS[1:]) for name in dms.PROTOCOLS},
+}
+
+Answers = dict[str, Result]
 
 
-def check_dovecot(
-    container: Container, dialect: Dialect, error: type[MailCryptError], *, timeout: float
-) -> str:
+def ask(shell: Shell) -> Callable[[], Answers]:
+    """Begin to ask, where the configuration is in place; return what waits for the answers."""
+    waiting = {name: shell.begin(argv) for name, argv in _QUESTIONS.items()}
+    return lambda: {name: result() for name, result in waiting.items()}
+
+
+def judge(answers: Answers, dialect: Dialect, error: type[MailCryptError], *, where: str) -> str:
     """Check version, configuration and plugins; return Dovecot's version.
 
     Args:
-        container: Running, with the configuration in place.
+        answers: To what ``ask`` has asked.
         dialect: What the configuration was compiled for.
         error: Raised where an answer is not the right one.
-        timeout: Seconds.
+        where: The container's name.
 
     Raises:
         UnreachableError: There is no Dovecot to ask.
 
     """
-    answers = _ask(container, timeout)
-    version = (answers["version"].split() or [""])[0]
+    said = _said(answers["version"])
+    version = (said.split() or [""])[0]
     if not re.fullmatch(r"\d+\.\d+\..*", version):
         raise UnreachableError(
-            answers["version"] or "no answer",
-            where=f"dovecot --version in {container.name}",
+            said or "no answer",
+            where=f"dovecot --version in {where}",
             expected="a docker-mailserver image, with Dovecot in it",
             hint="check mailcrypt:image",
         )
     _check_dialect(version, dialect, error)
     _check_load(answers["load"], error)
-    _check_plugins(answers, error)
+    _check_plugins({name: _said(answer) for name, answer in answers.items()}, error)
     return version
 
 
-def _ask(container: Container, timeout: float) -> Mapping[str, str]:
-    result = execute(container, ["sh", "-c", _SCRIPT], timeout=timeout)
-    answers = dict.fromkeys(_SECTIONS, "")
-    for section in result.stdout.decode(errors="replace").split(_MARK)[1:]:
-        name, _, body = section.partition("\n")
-        answers[name.strip()] = body.strip()
-    return answers
+def _said(answer: Result) -> str:
+    return (answer.stdout + answer.stderr).decode(errors="replace").strip()
 
 
 def _check_dialect(version: str, dialect: Dialect, error: type[MailCryptError]) -> None:
@@ -85,10 +80,11 @@ def _check_dialect(version: str, dialect: Dialect, error: type[MailCryptError]) 
         )
 
 
-def _check_load(answer: str, error: type[MailCryptError]) -> None:
-    if "Fatal:" in answer or "exit code" in answer:
+def _check_load(answer: Result, error: type[MailCryptError]) -> None:
+    said = answer.stderr.decode(errors="replace").strip()
+    if "Fatal:" in said or answer.exit_code:
         raise error(
-            answer,
+            said or f"exit code {answer.exit_code}",
             where="doveconf -n",
             expected="a configuration that Dovecot accepts",
             hint="look at dovecot.cf in the configuration folder and at files mounted into conf.d",

@@ -22,10 +22,10 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from mailcrypt_component import dms
+from mailcrypt_component import dms, doveconf
 from mailcrypt_component.dialects import Dialect, of_version
 from mailcrypt_component.docker_host import File, connect, execute, throwaway
-from mailcrypt_component.doveconf import check_dovecot
+from mailcrypt_component.docker_shell import shell
 from mailcrypt_component.errors import PreflightError, UnreachableError
 from mailcrypt_component.keyring import PUBLIC_KEY_PATH, Curve, private_path
 from mailcrypt_component.mounts import as_mount
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
+    from mailcrypt_component.docker_shell import Shell
     from mailcrypt_component.settings import MountSettings, PortSettings
 
 
@@ -98,11 +99,15 @@ def run_preflight(plan: Plan) -> str:
 def _try_configuration(client: DockerClient, plan: Plan) -> str:
     mounts = [as_mount(plan.config, dms.CONFIG_DIR, read_only=True)]
     mounts += [as_mount(mount.source, mount.target, read_only=True) for mount in plan.mounts]
-    with throwaway(
-        client, plan.image, mounts=mounts, files=_files(plan), purpose="preflight"
-    ) as container:
-        imitate_start_up(container, timeout=plan.deadline)
-        return check_dovecot(container, plan.dialect, PreflightError, timeout=plan.deadline)
+    with (
+        throwaway(
+            client, plan.image, mounts=mounts, files=_files(plan), purpose="preflight"
+        ) as container,
+        shell(container, timeout=plan.deadline) as inside,
+    ):
+        imitate_start_up(inside)
+        answers = doveconf.ask(inside)()
+        return doveconf.judge(answers, plan.dialect, PreflightError, where=str(container.name))
 
 
 def _files(plan: Plan) -> list[File]:
@@ -159,14 +164,14 @@ done
 """
 
 
-def imitate_start_up(container: Container, *, timeout: float) -> None:
+def imitate_start_up(inside: Shell) -> None:
     """Do in a bare container what docker-mailserver does to Dovecot's folder when it starts.
 
     It copies ``dovecot.cf``, and makes files that its own configuration reads (the
     Diffie-Hellman parameters); here they only have to exist.  What our own
     configuration reads is left alone, so that a missing key is still found.
     """
-    execute(container, ["sh", "-c", _START_UP], timeout=timeout)
+    inside.run(["sh", "-c", _START_UP])
 
 
 def _check_ring(client: DockerClient, plan: Plan) -> str:

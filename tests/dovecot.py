@@ -5,6 +5,7 @@ import contextlib
 from mailcrypt_component import dms
 from mailcrypt_component.dialects import CryptModel, Dialect, KeyFiles, render
 from mailcrypt_component.docker_host import File, connect, execute, throwaway
+from mailcrypt_component.docker_shell import shell
 from mailcrypt_component.preflight import imitate_start_up
 
 IMAGES = {Dialect.V2_3: "mailcrypt-dms-dev:12", Dialect.V2_4: "mailcrypt-dms-dev:13"}
@@ -70,5 +71,6 @@ def dovecot(dialect, pem, public_pem):
         File("/certs/current.pub.pem", public_pem, mode=0o644),
     ]
     with throwaway(connect(), IMAGES[dialect], files=files, purpose="writer") as container:
-        imitate_start_up(container, timeout=30)
+        with shell(container, timeout=30) as inside:
+            imitate_start_up(inside)
         yield Dovecot(container, dialect)

@@ -1,4 +1,4 @@
-"""IMAP through the Docker API: a relay runs in the server's container.
+"""IMAP through the Docker API: the connection is made in the server's container.
 
 No port of the mail server has to be reachable from here, and the password
 travels inside the connection only.
@@ -11,41 +11,27 @@ import io
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from mailcrypt_component.docker_host import Session, session
 from mailcrypt_component.errors import ProofError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from docker.models.containers import Container
-
-_RELAY: Final = r"""
-use strict; use IO::Socket::INET; use IO::Select;
-my $imap = IO::Socket::INET->new(PeerAddr => "127.0.0.1", PeerPort => 143) or die "IMAP: $!\n";
-my %to = (fileno(STDIN) => $imap, fileno($imap) => \*STDOUT);
-my $select = IO::Select->new(\*STDIN, $imap);
-while (my @ready = $select->can_read(600)) { for my $from (@ready) {
-  my $size = sysread($from, my $data, 65536) or exit 0;
-  my $out = $to{fileno($from)};
-  while (length $data) { my $n = syswrite($out, $data) or exit 0; substr($data, 0, $n) = ""; }
-} }
-"""
-
+    from mailcrypt_component.docker_shell import Connection
 
 _ENDED: Final = "socket error"
 # How imaplib's words begin where a connection ends and the server has not said why.
 
 
 class _ContainerImap(imaplib.IMAP4):
-    """An IMAP client whose connection is a command in a container."""
+    """An IMAP client whose connection comes from inside a container."""
 
-    def __init__(self, relay: Session) -> None:
-        self._relay = relay
-        self._reader = io.BufferedReader(relay)
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._reader = io.BufferedReader(connection)
         super().__init__()
 
     def open(self, host: str = "", port: int = 143, timeout: float | None = None) -> None:
-        """Do nothing: the relay is connected."""
+        """Do nothing: it is connected."""
 
     def read(self, size: int) -> bytes:
         return self._reader.read(size)
@@ -54,52 +40,48 @@ class _ContainerImap(imaplib.IMAP4):
         return self._reader.readline()
 
     def send(self, data: Any) -> None:
-        self._relay.send(data)
+        self._connection.send(data)
 
     def shutdown(self) -> None:
-        """Leave it to the session."""
+        """Leave it to the shell."""
 
 
 @contextmanager
-def logged_in(
-    container: Container,
-    account: str,
-    password: str,
-    seconds: float,
-    log_of: Callable[[Container], str],
-) -> Iterator[imaplib.IMAP4]:
-    """Log in over IMAP in the container, bounded in time, and select the inbox.
+def speaking(connection: Connection, log_tail: Callable[[], str]) -> Iterator[imaplib.IMAP4]:
+    """Speak IMAP over a connection.
 
     Args:
-        container: The server.
-        account: The mailbox's address.
-        password: Its password.
-        seconds: How long it may take from the login to the end.
-        log_of: Tells what the log says of a fault.
+        connection: To the IMAP port, in the server's container.
+        log_tail: Tells what the log says of a fault.
 
     Raises:
-        ProofError: The login was refused, or IMAP did not do what it was told.
+        ProofError: IMAP did not do what it was told.
         UnreachableError: The connection broke or the time was up.
 
     """
-    where = f"IMAP in {container.name}"
-    with session(container, ["perl", "-e", _RELAY], name="IMAP", timeout=seconds) as relay:
-        try:
-            client = _ContainerImap(relay)
-            _login(client, account, password)
-            status, data = client.select("INBOX")
-            if status != "OK":
-                refusal = f"SELECT answered {status}: {_text(data)}"
-                raise ProofError(f"{refusal}{log_of(container)}", where=where)
-            yield client
-            client.logout()
-        except (imaplib.IMAP4.abort, OSError) as error:
-            said = f"{relay.errors.decode(errors='replace').strip() or error}"
-            if _ENDED in said or isinstance(error, OSError):
-                raise UnreachableError(f"the IMAP connection broke: {said}", where=where) from None
-            raise ProofError(f"IMAP ended it: {said}{log_of(container)}", where=where) from None
-        except imaplib.IMAP4.error as error:
-            raise ProofError(str(error), where=where) from None
+    try:
+        client = _ContainerImap(connection)
+        yield client
+        client.logout()
+    except imaplib.IMAP4.abort as error:
+        if _ENDED in str(error):
+            raise UnreachableError(f"the connection broke: {error}", where="IMAP") from None
+        raise ProofError(f"IMAP ended it: {error}{log_tail()}", where="IMAP") from None
+    except imaplib.IMAP4.error as error:
+        raise ProofError(str(error), where="IMAP") from None
+
+
+def log_in(client: imaplib.IMAP4, account: str, password: str, log_tail: Callable[[], str]) -> None:
+    """Log in and select the inbox.
+
+    Raises:
+        ProofError: The login was refused, or there is no inbox to be had.
+
+    """
+    _login(client, account, password)
+    status, data = client.select("INBOX")
+    if status != "OK":
+        raise ProofError(f"SELECT answered {status}: {_text(data)}{log_tail()}", where="IMAP")
 
 
 def _login(client: imaplib.IMAP4, account: str, password: str) -> None:

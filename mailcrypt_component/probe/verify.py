@@ -13,38 +13,37 @@ import imaplib
 import re
 import secrets
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import docker.errors
 import tenacity
 
-from mailcrypt_component import dms
+from mailcrypt_component import dms, doveconf
 from mailcrypt_component.cryptfile.header import NotSealed, parse_header
-from mailcrypt_component.docker_host import connect, execute, moment
-from mailcrypt_component.doveconf import check_dovecot
+from mailcrypt_component.docker_host import connect, moment
+from mailcrypt_component.docker_shell import shell
 from mailcrypt_component.errors import FormatError, ProofError, UnreachableError
 from mailcrypt_component.probe.coverage import Cover, coverage
 from mailcrypt_component.probe.evidence import Check, Evidence, Target
-from mailcrypt_component.probe.imap import done, logged_in
+from mailcrypt_component.probe.imap import done, log_in, speaking
 from mailcrypt_component.probe.retired import open_retired
 from mailcrypt_component.store.maildir import is_mail_folder
-from mailcrypt_component.store.volume import read_mails
+from mailcrypt_component.store.volume import mails_of, reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator
     from imaplib import IMAP4
 
     from docker.models.containers import Container
 
-    from mailcrypt_component.docker_host import Result
+    from mailcrypt_component.docker_shell import Shell
     from mailcrypt_component.store.maildir import Mail
 
 _CIPHER: Final = "aes-256-gcm"
 _OTHER_PLACES: Final = (dms.LOG_DIR, dms.STATE_DIR, "/tmp", "/var/tmp")  # noqa: S108
 _CLEAR_PLACES: Final = (dms.MAIL_DIR, *_OTHER_PLACES)
-_CLEANING_SECONDS: Final = 3.0
+_CLEANING_SECONDS: Final = 1.0
 _DOUBT_SECONDS: Final = 2.0
 _TRANSIENT_SECONDS: Final = 3.0
 
@@ -85,22 +84,34 @@ class _Proof:
         self._message_id = f"{secrets.token_hex(8)}@probe.invalid"
         self._tokens = (secrets.token_hex(16), secrets.token_hex(16))
         self._container = _find(target)
+        self._shell: Shell
+        self._configuration: Callable[[], doveconf.Answers]
         self._awaited = "an answer"
         self._doubted: float | None = None
 
     def run(self) -> Evidence:
-        self._saw("server", self._wait_until_it_answers())
-        self._saw("configuration", self._ask_dovecot())
-        with self._imap() as imap, _emptied(imap):
-            self._saw("delivery", self._deliver(imap))
-            self._saw("on disk", self._check_files())
-            self._saw("in clear", self._search_clear())
-            self._saw("read back", self._read_back(imap))
-        if retired := self._target.key_ids[1:]:
-            with self._limited() as seconds:
-                seen = open_retired(self._container, retired, timeout=seconds)
-            self._saw("retired keys", seen)
+        try:
+            with ExitStack() as held:
+                self._prove(held)
+        except UnreachableError:
+            self._left()  # Where it is the deadline that passed, that is said.
+            raise
         return Evidence(self._target.container, self._target.key_id, tuple(self._checks))
+
+    def _prove(self, held: ExitStack) -> None:
+        self._saw("server", self._poll(lambda: self._answers(held), 0.2))
+        with speaking(self._shell.dial(dms.PORTS["imap"]), self._log_tail) as imap:
+            self._saw("configuration", self._judge())
+            self._awaited = "IMAP has not let the probe's account in yet"
+            log_in(imap, self._target.account, self._target.password, self._log_tail)
+            with _emptied(imap):
+                self._saw("delivery", self._deliver(imap))
+                self._saw("on disk", self._check_files())
+                self._saw("in clear", self._search_clear())
+                self._saw("read back", self._read_back(imap))
+        if retired := self._target.key_ids[1:]:
+            seen = open_retired(self._container, retired, timeout=self._left())
+            self._saw("retired keys", seen)
 
     def _saw(self, name: str, seen: str) -> None:
         check = Check(name, seen, round(time.monotonic() - self._start, 3))
@@ -108,40 +119,27 @@ class _Proof:
         self._progress(check)
 
     def _left(self) -> float:
+        """Return the seconds that are left; the last one of them is for cleaning up."""
         left = self._target.deadline - (time.monotonic() - self._start)
-        if left <= 0:
+        if left <= min(_CLEANING_SECONDS, self._target.deadline / 10):
             raise UnreachableError(
                 f"the deadline of {self._target.deadline:.0f} s has passed; last: {self._awaited}"
-                f"{_log_tail(self._container)}",
+                f"{_log_tail(self._container, patience=0.0)}",
                 where=f"container {self._container.name}",
                 hint="raise mailcrypt:deadline if the server is merely slow",
             )
         return left
 
-    @contextmanager
-    def _limited(self) -> Iterator[float]:
-        """Give the seconds for a step; where it is the deadline that passed, that is said."""
-        try:
-            yield self._left()
-        except UnreachableError:
-            self._left()
-            raise
+    def _log_tail(self) -> str:
+        return _log_tail(self._container)
 
-    def _execute(self, argv: Sequence[str], stdin: bytes = b"") -> Result:
-        with self._limited() as seconds:
-            return execute(self._container, argv, stdin=stdin, timeout=seconds)
+    def _poll(self, question: Callable[[], str | None], pause: float) -> str:
+        """Ask until there is an answer; the deadline and a dead container end it.
 
-    def _imap(self) -> AbstractContextManager[IMAP4]:
-        target = self._target
-        # What was found in time is told, and the mailbox emptied, after the deadline too.
-        seconds = self._left() + _CLEANING_SECONDS
-        container = self._container
-        return logged_in(container, target.account, target.password, seconds, _log_tail)
-
-    def _poll(self, question: Callable[[], str | None]) -> str:
-        """Ask until there is an answer; the deadline and a dead container end it."""
+        The first pause is this many seconds; each one is somewhat longer than that before.
+        """
         waiting = tenacity.Retrying(
-            wait=tenacity.wait_exponential(multiplier=0.05, max=1.0),
+            wait=tenacity.wait_exponential(multiplier=pause, exp_base=1.3, max=1.0),
             retry=tenacity.retry_if_result(lambda answer: answer is None),
         )
         return str(waiting(self._within_deadline, question))
@@ -150,24 +148,26 @@ class _Proof:
         self._left()
         return question()
 
-    def _wait_until_it_answers(self) -> str:
-        return self._poll(self._answers)
-
-    def _answers(self) -> str | None:
+    def _answers(self, held: ExitStack) -> str | None:
+        """Ask through a connection of its own, which is kept where there is an answer."""
         _require_running(self._container)
-        result = self._execute(dms.HEALTH_CHECK[1:])
-        if result.exit_code == 0:
-            return result.stdout.decode().strip()
-        self._awaited = result.stdout.decode(errors="replace").strip() or "no answer"
-        # A configuration that cannot load, or a key, will not get better by waiting.
-        self._doubt_dovecot()
-        self._refuse_unread_key()
+        with ExitStack() as tried:
+            self._shell = tried.enter_context(shell(self._container, timeout=self._left()))
+            self._configuration = doveconf.ask(self._shell)
+            result = self._shell.run(dms.HEALTH_CHECK[1:])
+            if result.exit_code == 0:
+                held.push(tried.pop_all())
+                return result.stdout.decode().strip()
+            self._awaited = result.stdout.decode(errors="replace").strip() or "no answer"
+            # A configuration that cannot load, or a key, will not get better by waiting.
+            self._doubt_dovecot()
+            self._refuse_unread_key()
         return None
 
     def _doubt_dovecot(self) -> None:
         """Ask Dovecot, twice where it fails: DMS may just be writing its files."""
         try:
-            self._ask_dovecot()
+            self._judge()
             self._doubted = None
         except ProofError:
             self._doubted = self._doubted or time.monotonic()
@@ -185,45 +185,43 @@ class _Proof:
                 f"'docker rm -f {self._container.name}' and 'pulumi up --refresh'",
             )
 
-    def _ask_dovecot(self) -> str:
-        with self._limited() as seconds:
-            version = check_dovecot(
-                self._container, self._target.dialect, ProofError, timeout=seconds
-            )
+    def _judge(self) -> str:
+        version = doveconf.judge(
+            self._configuration(), self._target.dialect, ProofError, where=str(self._container.name)
+        )
         return f"Dovecot {version} loads mail_crypt in {', '.join(dms.PROTOCOLS)}"
 
     def _deliver(self, imap: IMAP4) -> str:
         account, (lmtp, append) = self._target.account, self._tokens
         argv = ["sendmail", "-f", account, account]
-        result = self._execute(argv, _message(account, self._message_id, lmtp))
-        if result.exit_code:
+        sent = self._shell.begin(argv, _message(account, self._message_id, lmtp))
+        done(imap.append("INBOX", "", "", _message(account, self._message_id, append)), "APPEND")
+        if (result := sent()).exit_code:
             raise ProofError(
                 result.stderr.decode(errors="replace").strip(), where="sendmail in the container"
             )
-        done(imap.append("INBOX", "", "", _message(account, self._message_id, append)), "APPEND")
         self._awaited = "the probe mail is under way"
-        self._poll(lambda: self._arrived(imap))
+        self._poll(lambda: self._arrived(imap), 0.01)
         return "one mail through Postfix and LMTP, one through IMAP APPEND"
 
     def _files(self) -> list[Mail]:
         """Return what lies in the probe's Maildir; nothing where there is none yet."""
-        folder = f"{dms.MAIL_DIR}/{self._target.mail_folder}"
-        try:
-            found = list(read_mails(self._container, folder, timeout=self._left()))
-        except UnreachableError:
-            self._left()
-            return []
-        return [mail for mail in found if is_mail_folder(mail.path.rpartition(b"/")[0])]
+        self._left()
+        found = self._shell.run(reading(f"{dms.MAIL_DIR}/{self._target.mail_folder}"))
+        return [
+            mail
+            for mail in mails_of([found.stdout])
+            if is_mail_folder(mail.path.rpartition(b"/")[0])
+        ]
 
     def _arrived(self, imap: IMAP4) -> str | None:
         _require_running(self._container)
-        # In this order: what IMAP has listed lies still.
-        listed = len(_numbers(imap))
-        files = len(self._files())
-        if files >= len(self._tokens):
+        if len(_numbers(imap)) >= len(self._tokens):
+            # What IMAP has listed lies still.
+            files = len(self._files())
+            if files < len(self._tokens):
+                raise self._elsewhere(files)
             return "arrived"
-        if listed >= len(self._tokens):
-            raise self._elsewhere(files)
         self._refuse_undelivered()
         return None
 
@@ -240,7 +238,7 @@ class _Proof:
     def _elsewhere(self, files: int) -> ProofError:
         """Tell that the mailbox is not where mail has to lie."""
         argv = ["sh", "-c", "doveconf mail_location 2>/dev/null || doveconf mail_driver mail_path"]
-        said = self._execute(argv).stdout.decode(errors="replace")
+        said = self._shell.run(argv).stdout.decode(errors="replace")
         return ProofError(
             f"IMAP shows both probe mails, and {files} of them lie in the mail volume "
             f"({', '.join(said.strip().splitlines())})",
@@ -252,7 +250,7 @@ class _Proof:
     def _refusal(self) -> str | None:
         """Return what the log says of a delivery of this run that did not succeed."""
         argv = ["tail", "-n", "500", f"{dms.LOG_DIR}/mail.log"]
-        log = self._execute(argv).stdout.decode(errors="replace")
+        log = self._shell.run(argv).stdout.decode(errors="replace")
         queued = re.search(rf"(\w+): message-id=<{self._message_id}>", log)
         if queued is None:
             return None
@@ -265,7 +263,7 @@ class _Proof:
         if "status=bounced" in tries[-1] or "dovecot/lmtp" in tries[-1]:
             return str(tries[-1]).partition("status=")[2]
         # A filter before delivery is still starting up; Postfix would wait for minutes.
-        self._execute(["postqueue", "-f"])
+        self._shell.run(["postqueue", "-f"])
         return None
 
     def _check_files(self) -> str:
@@ -316,7 +314,7 @@ class _Proof:
         stdin = "".join(f"{token}\n" for token in self._tokens).encode()
 
         def files() -> list[str]:
-            result = self._execute(["sh", "-c", script], stdin)
+            result = self._shell.run(["sh", "-c", script], stdin)
             return result.stdout.decode(errors="replace").split("\n")[:-1]
 
         # A filter's own copy is there as long as it works on the mail: look again before crying.
@@ -392,15 +390,15 @@ def _log_of(container: Container) -> list[str]:
         return []
 
 
-def _log_tail(container: Container) -> str:
+def _log_tail(container: Container, *, patience: float = 1.0) -> str:
     """Return what the log says of a fault; its lines come a moment later than the fault."""
-    patience = tenacity.Retrying(
-        stop=tenacity.stop_after_delay(1.0),
+    waiting = tenacity.Retrying(
+        stop=tenacity.stop_after_delay(patience),
         wait=tenacity.wait_fixed(0.2),
         retry=tenacity.retry_if_result(lambda lines: not lines),
         retry_error_callback=lambda _: [],
     )
-    faults: list[str] = patience(
+    faults: list[str] = waiting(
         lambda: [line for line in _log_of(container) if re.search(r"(?i)fatal|error|panic", line)]
     )
     lines = faults or _log_of(container)

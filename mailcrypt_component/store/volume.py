@@ -23,7 +23,7 @@ from mailcrypt_component.store.maildir import Mail, is_dbox, is_mail_folder, pla
 from mailcrypt_component.store.tally import DBOX, MBOX, UNREADABLE, Tally, state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from docker import DockerClient
     from docker.models.containers import Container
@@ -149,9 +149,18 @@ def read_mails(container: Container, root: str, *, timeout: float) -> Iterator[M
         UnreachableError: The folder could not be read in time.
 
     """
-    argv = ["perl", "-MErrno", "-e", _SCRIPT, root, str(_READ), str(HEADER_LIMIT)]
+    yield from mails_of(stream(container, reading(root), timeout=timeout))
+
+
+def reading(root: str) -> list[str]:
+    """Return the command that prints what ``mails_of`` takes, for each mail below a folder."""
+    return ["perl", "-MErrno", "-e", _SCRIPT, root, str(_READ), str(HEADER_LIMIT)]
+
+
+def mails_of(printed: Iterable[bytes]) -> Iterator[Mail]:
+    """Yield each mail that the command of ``reading`` has printed, in pieces of any size."""
     held = bytearray()
-    for chunk in stream(container, argv, timeout=timeout):
+    for chunk in printed:
         held += chunk
         start = 0
         while record := _record(held, start):

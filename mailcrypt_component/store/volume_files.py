@@ -4,16 +4,12 @@ An agent in Perl, which every Debian has, runs in a throw-away container of the 
 own image, with the volume mounted; it is talked with over the Docker API.  It moves bytes
 and asks the file system; mail is opened and sealed here, so no key goes there.
 
-A message is a list of byte strings, each with its length (4 bytes, big-endian) in front,
-and all of it with its own length in front of that.  A question's first string says what is
-asked; an answer's is ``ok``, or ``error`` with the errno and its text.  Times have the
-microseconds that Perl gives.
+A question's first string says what is asked; an answer's is ``ok``, or ``error`` with the
+errno and its text.  Times have the microseconds that Perl gives.
 """
 
 from __future__ import annotations
 
-import io
-import struct
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +17,7 @@ import docker.errors
 
 from mailcrypt_component import dms
 from mailcrypt_component.cryptfile.header import HEADER_LIMIT
+from mailcrypt_component.docker_agent import PERL, Agent
 from mailcrypt_component.docker_host import connect, session, throwaway
 from mailcrypt_component.errors import UnreachableError
 from mailcrypt_component.mounts import as_mount
@@ -37,25 +34,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from mailcrypt_component.docker_host import Session
     from mailcrypt_component.store.files import Files, Ready
 
 LIFETIME: Final = 86_400.0
 """Seconds that a run may take at the most; the next one goes on where it stopped."""
 
+_HINT: Final = "nothing is lost; run it again: it goes on where it stopped"
+
 # What the container waits for: that no agent is left, whatever has become of its client.
 _WAITING: Final = "while sleep 15; do grep -q perl /proc/[0-9]*/comm || exit 0; done"
 
-_AGENT: Final = r"""
-use strict; use warnings; use Errno qw(ENOENT EEXIST EWOULDBLOCK);
+_AGENT: Final = (
+    PERL
+    + r"""
+use Errno qw(ENOENT EEXIST EWOULDBLOCK);
 use Fcntl qw(:DEFAULT :flock :mode); use POSIX (); use Time::HiRes qw(stat lstat utime);
-binmode STDIN; binmode STDOUT; $SIG{PIPE} = "IGNORE";
 my ($root, $run, $limit, $tries, $marks) = @ARGV;
 my %rename = (x86_64 => 316, aarch64 => 276, riscv64 => 276, ppc64le => 357, s390x => 347);
 my $rename = $rename{(POSIX::uname())[4]};
 my ($count, %mine, $locked) = (0);
 
-sub fail { die [0 + $!, "$!"] }
 sub at { join "/", $root, grep { length } @_ }
 sub beside { my ($dir, $folder) = @_; $dir =~ s{[^/]*\z}{$folder}s; $dir }
 sub base { $_[0] =~ /\A(.*?):2,/s ? $1 : $_[0] }
@@ -64,19 +62,6 @@ sub identity { join " ", (split / /, facts(@_))[0 .. 2] }
 sub entries {
   opendir(my $dir, at($_[0])) or return;
   return grep { $_ ne "." && $_ ne ".." } readdir $dir;
-}
-sub whole {
-  my ($file, $length, $data) = (@_, "");
-  while (length $data < $length) {
-    defined(my $n = sysread($file, $data, $length - length $data, length $data)) or fail();
-    last unless $n;
-  }
-  return $data;
-}
-sub put { my ($file, $data) = @_; my $at = 0;
-  while ($at < length $data) {
-    defined(my $n = syswrite($file, $data, length($data) - $at, $at)) or fail(); $at += $n;
-  }
 }
 sub opened { sysopen(my $file, at(@_), O_RDONLY | O_NOFOLLOW | O_NONBLOCK) or return; $file }
 sub temporary {
@@ -189,45 +174,31 @@ my %answers = (
   },
 );
 
-while (length(my $head = whole(\*STDIN, 4)) == 4) {
-  my ($asked, @rest) = unpack "(N/a*)*", whole(\*STDIN, unpack("N", $head));
+while (my ($asked, @rest) = hear()) {
   my @answer = eval { ("ok", $answers{$asked}->(@rest)) };
   if (my $why = $@) { discard(keys %mine); @answer = ("error", ref $why ? @$why : (0, "$why")) }
-  my $answer = pack "(N/a*)*", @answer;
-  put(\*STDOUT, pack("N", length $answer) . $answer);
+  reply(@answer);
 }
 # The one that keeps other runs out ends the container, whose other agents lose their input.
 END { unlink map { at($_) } keys %mine; kill "TERM", 1 if $locked }
 """
+)
 
 
 class VolumeFiles:
     """A store in a volume, by an agent that is talked with."""
 
-    def __init__(self, agent: Session, where: str) -> None:
+    def __init__(self, agent: Agent) -> None:
         self._agent = agent
-        self._answers = io.BufferedReader(agent, 1 << 20)
-        self.where = where
+        self.where = agent.where
 
-    def _ask(self, asked: bytes, *words: bytes) -> list[bytes]:
-        question = _packed([asked, *words])
-        self._agent.send(struct.pack(">L", len(question)) + question)
-        status, *answer = _unpacked(self._read(*struct.unpack(">L", self._read(4))))
+    def _ask(self, *words: bytes) -> list[bytes]:
+        self._agent.send(*words)
+        status, *answer = self._agent.receive()
         if status == b"error":
             number, text = answer
             raise OSError(int(number), text.decode(errors="replace").strip())
         return answer
-
-    def _read(self, size: int) -> bytes:
-        data = self._answers.read(size)
-        if len(data) < size:
-            said = self._agent.errors.decode(errors="replace").strip()
-            raise UnreachableError(
-                said or "the connection broke",
-                where=self.where,
-                hint="nothing is lost; run it again: it goes on where it stopped",
-            )
-        return data
 
     def lock(self) -> None:
         """Keep other runs out for as long as this agent lives.
@@ -323,25 +294,12 @@ def volume_files(
         def opened() -> Iterator[VolumeFiles]:
             # A connection cannot be shared between processes, so each makes its own.
             mine = connect(docker_host).containers.get(str(container.id))
-            with session(mine, argv, name="seal", timeout=LIFETIME) as agent:
-                yield VolumeFiles(agent, f"volume {mail}")
+            with session(mine, argv, name="seal", timeout=LIFETIME) as talk:
+                yield VolumeFiles(Agent(talk, f"volume {mail}", _HINT))
 
         with opened() as keeper:
             keeper.lock()
             yield opened
-
-
-def _packed(words: Sequence[bytes]) -> bytes:
-    return b"".join(struct.pack(">L", len(word)) + word for word in words)
-
-
-def _unpacked(data: bytes) -> list[bytes]:
-    words, start = [], 0
-    while start < len(data):
-        end = start + 4 + int.from_bytes(data[start : start + 4])
-        words.append(data[start + 4 : end])
-        start = end
-    return words
 
 
 def _pairs(words: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:

@@ -271,13 +271,13 @@ def test_a_proof_ends_with_its_deadline(stack, frozen):
     finally:
         took = time.monotonic() - start
         stack.run(f"pkill -CONT -x {frozen}")
-    assert took < 4.0 + 4.0, told.value
+    assert took < 4.0 + 1.0, told.value
     assert stack.verify().returncode == 0
 
 
 def test_a_killed_proof_leaves_nothing_that_the_next_does_not_clean(stack):
     """SIGKILL at any moment; afterwards the probe's mailbox is empty."""
-    for delay in (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.3):
+    for delay in (0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 1.0, 1.2):
         argv = ["mailcrypt", "verify", "--stack", stack.name]
         running = subprocess.Popen(
             argv,
@@ -293,6 +293,14 @@ def test_a_killed_proof_leaves_nothing_that_the_next_does_not_clean(stack):
             running.wait()
     assert stack.verify().returncode == 0
     assert stack.run(PROBE_MAILS) == ""
+
+
+def test_a_server_that_crashed_comes_back(stack):
+    """As after a power cut: the processes are gone, and what they have left lies there."""
+    stack.docker("kill", "--signal", "KILL", stack.container)
+    stack.docker("start", stack.container)
+    assert stack.verify().returncode == 0
+    assert "stored before every edit" in stack.read_all()
 
 
 BAD = {

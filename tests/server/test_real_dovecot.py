@@ -6,10 +6,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from mailcrypt_component import dms
+from mailcrypt_component import dms, doveconf
 from mailcrypt_component.dialects import Dialect
 from mailcrypt_component.docker_host import File, connect, throwaway
-from mailcrypt_component.doveconf import check_dovecot
+from mailcrypt_component.docker_shell import shell
 from mailcrypt_component.errors import PreflightError
 from mailcrypt_component.preflight import imitate_start_up
 
@@ -27,9 +27,13 @@ def ask(dialect, text, more=()):
     names = ("k1", "k2", "k3", "current.pub")
     files += [File(f"/certs/{name}.pem", pem) for name in names]
     files += more
-    with throwaway(connect(), IMAGES[dialect], files=files, purpose="golden") as container:
-        imitate_start_up(container, timeout=30)
-        return check_dovecot(container, dialect, PreflightError, timeout=30)
+    with (
+        throwaway(connect(), IMAGES[dialect], files=files, purpose="golden") as container,
+        shell(container, timeout=30) as inside,
+    ):
+        imitate_start_up(inside)
+        answers = doveconf.ask(inside)()
+        return doveconf.judge(answers, dialect, PreflightError, where="the container")
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.conf")), ids=lambda path: path.stem)

@@ -19,7 +19,9 @@ PURE = (
 )
 NO_PULUMI = (
     *PURE,
+    "docker_agent",
     "docker_host",
+    "docker_shell",
     "docker_ssh",
     "mounts",
     "doveconf",
