@@ -12,36 +12,35 @@ from typing import TYPE_CHECKING, Final
 
 from mailcrypt_component import dms
 from mailcrypt_component.dialects import Dialect, of_version
-from mailcrypt_component.docker_host import Result
 from mailcrypt_component.errors import MailCryptError, UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from mailcrypt_component.docker_shell import Shell
+    from mailcrypt_component.docker_host import Result
 
-_PLUGINS: Final = ("doveconf", "mail_plugins")
-_QUESTIONS: Final = {
-    "version": ("dovecot", "--version"),
-    "load": ("doveconf", "-n"),
-    "global": _PLUGINS,
-    **{name: ("doveconf", "-f", f"protocol={name}", *_PLUGINS[1:]) for name in dms.PROTOCOLS},
-}
+_SECTIONS: Final = ("version", "load", "global", *dms.PROTOCOLS)
+_MARK: Final = "@@"
+_SCRIPT = "; ".join(
+    [
+        f"echo {_MARK}version; dovecot --version 2>&1",
+        f"echo {_MARK}load; doveconf -n 2>&1 >/dev/null || echo exit code $?",
+        f"echo {_MARK}global; doveconf mail_plugins 2>&1",
+        *(
+            f"echo {_MARK}{name}; doveconf -f protocol={name} mail_plugins 2>&1"
+            for name in dms.PROTOCOLS
+        ),
+    ]
+)
+QUESTION: Final = ("sh", "-c", _SCRIPT)
+"""The command whose result ``judge`` takes; to be run where the configuration is in place."""
 
-Answers = dict[str, Result]
 
-
-def ask(shell: Shell) -> Callable[[], Answers]:
-    """Begin to ask, where the configuration is in place; return what waits for the answers."""
-    waiting = {name: shell.begin(argv) for name, argv in _QUESTIONS.items()}
-    return lambda: {name: result() for name, result in waiting.items()}
-
-
-def judge(answers: Answers, dialect: Dialect, error: type[MailCryptError], *, where: str) -> str:
+def judge(result: Result, dialect: Dialect, error: type[MailCryptError], *, where: str) -> str:
     """Check version, configuration and plugins; return Dovecot's version.
 
     Args:
-        answers: To what ``ask`` has asked.
+        result: What ``QUESTION`` left behind.
         dialect: What the configuration was compiled for.
         error: Raised where an answer is not the right one.
         where: The container's name.
@@ -50,23 +49,27 @@ def judge(answers: Answers, dialect: Dialect, error: type[MailCryptError], *, wh
         UnreachableError: There is no Dovecot to ask.
 
     """
-    said = _said(answers["version"])
-    version = (said.split() or [""])[0]
+    answers = _answers(result.stdout)
+    version = (answers["version"].split() or [""])[0]
     if not re.fullmatch(r"\d+\.\d+\..*", version):
         raise UnreachableError(
-            said or "no answer",
+            answers["version"] or "no answer",
             where=f"dovecot --version in {where}",
             expected="a docker-mailserver image, with Dovecot in it",
             hint="check mailcrypt:image",
         )
     _check_dialect(version, dialect, error)
     _check_load(answers["load"], error)
-    _check_plugins({name: _said(answer) for name, answer in answers.items()}, error)
+    _check_plugins(answers, error)
     return version
 
 
-def _said(answer: Result) -> str:
-    return (answer.stdout + answer.stderr).decode(errors="replace").strip()
+def _answers(printed: bytes) -> Mapping[str, str]:
+    answers = dict.fromkeys(_SECTIONS, "")
+    for section in printed.decode(errors="replace").split(_MARK)[1:]:
+        name, _, body = section.partition("\n")
+        answers[name.strip()] = body.strip()
+    return answers
 
 
 def _check_dialect(version: str, dialect: Dialect, error: type[MailCryptError]) -> None:
@@ -80,11 +83,10 @@ def _check_dialect(version: str, dialect: Dialect, error: type[MailCryptError]) 
         )
 
 
-def _check_load(answer: Result, error: type[MailCryptError]) -> None:
-    said = answer.stderr.decode(errors="replace").strip()
-    if "Fatal:" in said or answer.exit_code:
+def _check_load(answer: str, error: type[MailCryptError]) -> None:
+    if "Fatal:" in answer or "exit code" in answer:
         raise error(
-            said or f"exit code {answer.exit_code}",
+            answer,
             where="doveconf -n",
             expected="a configuration that Dovecot accepts",
             hint="look at dovecot.cf in the configuration folder and at files mounted into conf.d",

@@ -106,8 +106,8 @@ def _try_configuration(client: DockerClient, plan: Plan) -> str:
         shell(container, timeout=plan.deadline) as inside,
     ):
         imitate_start_up(inside)
-        answers = doveconf.ask(inside)()
-        return doveconf.judge(answers, plan.dialect, PreflightError, where=str(container.name))
+        answer = inside.run(doveconf.QUESTION)
+        return doveconf.judge(answer, plan.dialect, PreflightError, where=str(container.name))
 
 
 def _files(plan: Plan) -> list[File]:

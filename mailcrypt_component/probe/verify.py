@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from docker.models.containers import Container
 
+    from mailcrypt_component.docker_host import Result
     from mailcrypt_component.docker_shell import Shell
     from mailcrypt_component.store.maildir import Mail
 
@@ -85,7 +86,7 @@ class _Proof:
         self._tokens = (secrets.token_hex(16), secrets.token_hex(16))
         self._container = _find(target)
         self._shell: Shell
-        self._configuration: Callable[[], doveconf.Answers]
+        self._configuration: Callable[[], Result]
         self._awaited = "an answer"
         self._doubted: float | None = None
 
@@ -101,9 +102,13 @@ class _Proof:
     def _prove(self, held: ExitStack) -> None:
         self._saw("server", self._poll(lambda: self._answers(held), 0.2))
         with speaking(self._shell.dial(dms.PORTS["imap"]), self._log_tail) as imap:
-            self._saw("configuration", self._judge())
             self._awaited = "IMAP has not let the probe's account in yet"
-            log_in(imap, self._target.account, self._target.password, self._log_tail)
+            try:
+                log_in(imap, self._target.account, self._target.password, self._log_tail)
+            except ProofError:
+                self._judge()  # A wrong configuration is the cause, and told instead.
+                raise
+            self._saw("configuration", self._judge())
             with _emptied(imap):
                 self._saw("delivery", self._deliver(imap))
                 self._saw("on disk", self._check_files())
@@ -153,7 +158,7 @@ class _Proof:
         _require_running(self._container)
         with ExitStack() as tried:
             self._shell = tried.enter_context(shell(self._container, timeout=self._left()))
-            self._configuration = doveconf.ask(self._shell)
+            self._configuration = self._shell.begin(doveconf.QUESTION)
             result = self._shell.run(dms.HEALTH_CHECK[1:])
             if result.exit_code == 0:
                 held.push(tried.pop_all())

@@ -32,8 +32,8 @@ def ask(dialect, text, more=()):
         shell(container, timeout=30) as inside,
     ):
         imitate_start_up(inside)
-        answers = doveconf.ask(inside)()
-        return doveconf.judge(answers, dialect, PreflightError, where="the container")
+        answer = inside.run(doveconf.QUESTION)
+        return doveconf.judge(answer, dialect, PreflightError, where="the container")
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.conf")), ids=lambda path: path.stem)
