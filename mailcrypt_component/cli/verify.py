@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 
 import click
 
@@ -26,13 +27,14 @@ def verify(stack: str, as_json: bool) -> None:
 
     Exit codes: 0 proven; 1 not encrypted or not readable; 2 could not find out.
     """
+    held: list[Check] = []
     try:
         target = _target(stack)
-        evidence = prove(target, _ignore if as_json else _show)
+        evidence = prove(target, held.append if as_json else _show)
         covers = [cover.as_json() for cover in coverage_of(target)] if as_json else []
     except MailCryptError as error:
         code = NOT_PROVEN if isinstance(error, ProofError) else NOT_KNOWN
-        _fail(error, code, as_json=as_json)
+        _fail(error, code, held, as_json=as_json)
     if as_json:
         facts = {"verdict": "proven", **evidence.as_json()}
         click.echo(json.dumps({**facts, "coverage": covers}, indent=2))
@@ -48,15 +50,18 @@ def _show(check: Check) -> None:
     click.echo(f"{check.seconds:6.2f} s  {check}")
 
 
-def _ignore(_: Check) -> None:
-    return
-
-
-def _fail(error: MailCryptError, code: int, *, as_json: bool) -> None:
+def _fail(error: MailCryptError, code: int, held: list[Check], *, as_json: bool) -> None:
     verdict = "not proven" if code == NOT_PROVEN else "could not find out"
     if as_json:
-        facts = {"found": error.found, "where": error.where, "expected": error.expected}
-        click.echo(json.dumps({"verdict": verdict, **facts, "hint": error.hint}, indent=2))
+        facts = {
+            "verdict": verdict,
+            "found": error.found,
+            "where": error.where,
+            "expected": error.expected,
+            "hint": error.hint,
+            "checks": [asdict(check) for check in held],
+        }
+        click.echo(json.dumps(facts, indent=2))
     else:
         click.echo(f"{verdict}: {error}", err=True)
     sys.exit(code)

@@ -240,7 +240,9 @@ def test_verify_says_1_where_the_public_key_is_another(stack):
     failed = stack.verify("--json")
     stack.run(f"cat /root/kept > {path} && doveadm reload && sleep 1")
     assert failed.returncode == 1
-    assert valid(failed.stdout, "verify")["found"].startswith("sealed to ")
+    told = valid(failed.stdout, "verify")
+    assert told["found"].startswith("sealed to ")
+    assert [held["name"] for held in told["checks"]] == ["server", "configuration", "delivery"]
     assert stack.verify().returncode == 0
 
 
