@@ -14,14 +14,16 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mailcrypt_component.cryptfile.header import MAGIC, Flags, KeyType
 from mailcrypt_component.cryptfile.key_id import key_id
 
 ROUNDS: Final = 2048
-_AES_256_GCM: Final = bytes.fromhex("060960864801650304012e")
-_SHA256: Final = bytes.fromhex("0609608648016503040201")
+_AES_256_GCM_OID: Final = bytes.fromhex("060960864801650304012e")
+_SHA256_OID: Final = bytes.fromhex("0609608648016503040201")
 _KEY, _IV, _TAG, _BLOCK = 32, 12, 16, 16
 
 
@@ -40,7 +42,7 @@ def seal(plain: bytes, recipient: ec.EllipticCurvePublicKey | x25519.X25519Publi
             _block(_hash_of(secret)),
         )
     )
-    rest = _AES_256_GCM + _SHA256 + ROUNDS.to_bytes(4) + _block(key_data)
+    rest = _AES_256_GCM_OID + _SHA256_OID + ROUNDS.to_bytes(4) + _block(key_data)
     length = len(MAGIC) + 9 + len(rest)
     head = MAGIC + b"\x02" + int(Flags.AEAD).to_bytes(4) + length.to_bytes(4) + rest
     return head + AESGCM(key).encrypt(iv, plain, associated)
@@ -57,7 +59,7 @@ def _agree(recipient: ec.EllipticCurvePublicKey | x25519.X25519PublicKey) -> tup
 
 
 def _seal_key(secret: bytes, shared: bytes, salt: bytes) -> bytes:
-    made = hashlib.pbkdf2_hmac("sha256", shared, salt, ROUNDS, _KEY + _BLOCK)
+    made = PBKDF2HMAC(SHA256(), _KEY + _BLOCK, salt, ROUNDS).derive(shared)
     encryptor = Cipher(AES(made[:_KEY]), CBC(made[_KEY:])).encryptor()
     fill = _BLOCK - len(secret) % _BLOCK
     return encryptor.update(secret + bytes([fill]) * fill) + encryptor.finalize()

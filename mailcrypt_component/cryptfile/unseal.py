@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC, GCM
+from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 
 from mailcrypt_component.cryptfile.header import (
     HEADER_LIMIT,
@@ -60,7 +61,12 @@ _SUITES: Final[dict[str, tuple[type[GCM | CBC], int, int]]] = {
     "aes-256-cbc": (CBC, 32, 16),
 }
 """Mode, key and IV length in bytes."""
-_MACS: Final = frozenset({"sha1", "sha256", "sha384", "sha512"})
+_DIGESTS: Final[dict[str, type[hashes.HashAlgorithm]]] = {
+    "sha1": hashes.SHA1,
+    "sha256": hashes.SHA256,
+    "sha384": hashes.SHA384,
+    "sha512": hashes.SHA512,
+}
 
 
 class NoKey(FormatError):  # noqa: N818  (a finding, named after what it finds)
@@ -232,7 +238,7 @@ def _altered() -> Damaged:
 
 def _suite(header: Header) -> tuple[type[GCM | CBC], int, int]:
     suite = _SUITES.get(header.cipher)
-    if suite is None or header.mac not in _MACS:
+    if suite is None or header.mac not in _DIGESTS:
         raise Unsupported(f"{header.cipher} with {header.mac}", expected="AES in GCM or CBC mode")
     return suite
 
@@ -292,9 +298,8 @@ class _Sealed:
         mode, key_size, iv_size = _SUITES[header.cipher if same else "aes-256-cbc"]
         tag = _TAG if same and header.is_aead else 0
         size = key_size + iv_size + tag
-        made = hashlib.pbkdf2_hmac(
-            header.mac, shared, self.recipient.ephemeral, header.rounds, size
-        )
+        digest, salt = _DIGESTS[header.mac](), self.recipient.ephemeral
+        made = PBKDF2HMAC(digest, size, salt, header.rounds).derive(shared)
         key, iv, aad = made[:key_size], made[key_size : key_size + iv_size], made[size - tag :]
         if tag:
             return AESGCM(key).decrypt(iv, sealed, aad)

@@ -113,7 +113,7 @@ def test_what_does_not_open_is_listed_with_the_key_that_it_wants(store, keys, tm
 def test_a_large_mail_goes_in_a_stream_and_a_damaged_one_is_not_released(tmp_path):
     """Its tag stands at the end: what was written before is removed."""
     store = Store(tmp_path / "mail")
-    good = store.seal(os.urandom(SMALL + 12345), CURRENT)
+    good = store.seal(b"\n" + os.urandom(SMALL + 12345), CURRENT)
     bad = store.seal(bytes(SMALL + 1), CURRENT)
     path = store.root / bad
     with path.open("r+b") as file:
@@ -129,7 +129,7 @@ def test_a_large_mail_goes_in_a_stream_and_a_damaged_one_is_not_released(tmp_pat
 def test_a_mapped_mail_whose_disk_fails_below_it_is_read_once_more(tmp_path, monkeypatch, damaged):
     """The system kills who looks at such a page; every mail comes back all the same."""
     store = Store(tmp_path / "mail")
-    bodies = [os.urandom(1 << 19) for _ in range(4)]
+    bodies = [b"\n" + os.urandom(1 << 19) for _ in range(4)]
     for number, body in enumerate(bodies):
         store.seal(body, CURRENT, name=f"{number}.a.b")
 
