@@ -30,8 +30,8 @@ from mailcrypt_component.errors import PreflightError, UnreachableError
 from mailcrypt_component.keyring import PUBLIC_KEY_PATH, Curve, private_path
 from mailcrypt_component.mounts import as_mount
 from mailcrypt_component.settings import SERVER_LABEL
-from mailcrypt_component.store.tally import CLEAR, MBOX, NOT_SEALED, is_unknown
-from mailcrypt_component.store.volume import census
+from mailcrypt_component.store.tally import CLEAR, MBOX, NOT_SEALED, Tally, is_unknown
+from mailcrypt_component.store.volume import count_in, mail_mounts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,24 +90,29 @@ def run_preflight(plan: Plan) -> str:
 
     """
     client = connect(plan.docker_host)
-    version = _try_configuration(client, plan)
-    sealed = _check_ring(client, plan)
+    mail = mail_mounts(client, plan.mail)
+    mounts = [as_mount(plan.config, dms.CONFIG_DIR, read_only=True), *mail]
+    mounts += [as_mount(mount.source, mount.target, read_only=True) for mount in plan.mounts]
+    with throwaway(
+        client,
+        plan.image,
+        mounts=mounts,
+        files=_files(plan),
+        purpose="preflight",
+        lifetime=int(plan.deadline) + 60,
+    ) as container:
+        version = _try_configuration(container, plan)
+        found = count_in(container, deadline=plan.deadline) if mail else Tally()
+    sealed = _judge_mails(found, plan)
     _check_ports(client, plan)
     return f"Dovecot {version} loads mail_crypt in {', '.join(dms.PROTOCOLS)}; {sealed}"
 
 
-def _try_configuration(client: DockerClient, plan: Plan) -> str:
-    mounts = [as_mount(plan.config, dms.CONFIG_DIR, read_only=True)]
-    mounts += [as_mount(mount.source, mount.target, read_only=True) for mount in plan.mounts]
-    with (
-        throwaway(
-            client, plan.image, mounts=mounts, files=_files(plan), purpose="preflight"
-        ) as container,
-        shell(container, timeout=plan.deadline) as inside,
-    ):
+def _try_configuration(container: Container, plan: Plan) -> str:
+    with shell(container, timeout=plan.deadline) as inside:
         imitate_start_up(inside)
         answer = inside.run(doveconf.QUESTION)
-        return doveconf.judge(answer, plan.dialect, PreflightError, where=str(container.name))
+    return doveconf.judge(answer, plan.dialect, PreflightError, where=str(container.name))
 
 
 def _files(plan: Plan) -> list[File]:
@@ -174,8 +179,7 @@ def imitate_start_up(inside: Shell) -> None:
     inside.run(["sh", "-c", _START_UP])
 
 
-def _check_ring(client: DockerClient, plan: Plan) -> str:
-    found = census(client, plan.image, plan.mail, deadline=plan.deadline)
+def _judge_mails(found: Tally, plan: Plan) -> str:
     states = found.states()
     unknown = [state for state in states if is_unknown(state, plan.key_ids)]
     refused = [state for state in unknown if is_unknown(state, plan.given_up)]

@@ -88,7 +88,8 @@ class _Proof:
         self._shell: Shell
         self._configuration: Callable[[], Result]
         self._awaited = "an answer"
-        self._doubted: float | None = None
+        self._doubted = -_DOUBT_SECONDS
+        self._faulty = False
 
     def run(self) -> Evidence:
         try:
@@ -100,15 +101,17 @@ class _Proof:
         return Evidence(self._target.container, self._target.key_id, tuple(self._checks))
 
     def _prove(self, held: ExitStack) -> None:
+        self._open_shell(held)
         self._saw("server", self._poll(lambda: self._answers(held), 0.2))
         with speaking(self._shell.dial(dms.PORTS["imap"]), self._log_tail) as imap:
             self._awaited = "IMAP has not let the probe's account in yet"
             try:
                 log_in(imap, self._target.account, self._target.password, self._log_tail)
             except ProofError:
-                self._judge()  # A wrong configuration is the cause, and told instead.
+                # Where the configuration is wrong, that is the cause, and told instead.
+                self._judge(self._configuration())
                 raise
-            self._saw("configuration", self._judge())
+            self._saw("configuration", self._judge(self._configuration()))
             with _emptied(imap):
                 self._saw("delivery", self._deliver(imap))
                 self._saw("on disk", self._check_files())
@@ -153,31 +156,41 @@ class _Proof:
         self._left()
         return question()
 
-    def _answers(self, held: ExitStack) -> str | None:
-        """Ask through a connection of its own, which is kept where there is an answer."""
+    def _open_shell(self, held: ExitStack) -> None:
         _require_running(self._container)
-        with ExitStack() as tried:
-            self._shell = tried.enter_context(shell(self._container, timeout=self._left()))
-            self._configuration = self._shell.begin(doveconf.QUESTION)
+        self._shell = held.enter_context(shell(self._container, timeout=self._left()))
+
+    def _answers(self, held: ExitStack) -> str | None:
+        _require_running(self._container)
+        asked: Callable[[], Result] | None = None
+        if time.monotonic() - self._doubted >= _DOUBT_SECONDS:
+            self._doubted = time.monotonic()
+            asked = self._shell.begin(doveconf.QUESTION)  # Meanwhile: most servers are up.
+        try:
             result = self._shell.run(dms.HEALTH_CHECK[1:])
-            if result.exit_code == 0:
-                held.push(tried.pop_all())
-                return result.stdout.decode().strip()
-            self._awaited = result.stdout.decode(errors="replace").strip() or "no answer"
-            # A configuration that cannot load, or a key, will not get better by waiting.
-            self._doubt_dovecot()
-            self._refuse_unread_key()
+        except UnreachableError as broken:  # The container may have been started anew.
+            self._awaited = broken.found
+            self._open_shell(held)
+            return None
+        if result.exit_code == 0:
+            self._configuration = asked or self._shell.begin(doveconf.QUESTION)
+            return result.stdout.decode().strip()
+        self._awaited = result.stdout.decode(errors="replace").strip() or "no answer"
+        # A configuration that cannot load, or a key, will not get better by waiting.
+        if asked:
+            self._doubt_dovecot(asked())
+        self._refuse_unread_key()
         return None
 
-    def _doubt_dovecot(self) -> None:
-        """Ask Dovecot, twice where it fails: DMS may just be writing its files."""
+    def _doubt_dovecot(self, answer: Result) -> None:
+        """Refuse what is wrong in two answers: at the first DMS may just be writing its files."""
         try:
-            self._judge()
-            self._doubted = None
+            self._judge(answer)
+            self._faulty = False
         except ProofError:
-            self._doubted = self._doubted or time.monotonic()
-            if time.monotonic() - self._doubted >= _DOUBT_SECONDS:
+            if self._faulty:
                 raise
+            self._faulty = True
 
     def _refuse_unread_key(self) -> None:
         said = "\n".join(_log_of(self._container))
@@ -190,9 +203,9 @@ class _Proof:
                 f"'docker rm -f {self._container.name}' and 'pulumi up --refresh'",
             )
 
-    def _judge(self) -> str:
+    def _judge(self, answer: Result) -> str:
         version = doveconf.judge(
-            self._configuration(), self._target.dialect, ProofError, where=str(self._container.name)
+            answer, self._target.dialect, ProofError, where=str(self._container.name)
         )
         return f"Dovecot {version} loads mail_crypt in {', '.join(dms.PROTOCOLS)}"
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import docker.errors
+import docker.types
 
 from mailcrypt_component import dms
 from mailcrypt_component.cryptfile.header import HEADER_LIMIT
@@ -84,17 +85,38 @@ def census(
         UnreachableError: The engine, the image or the volume did not answer.
 
     """
-    found = Tally()
-    if not _exists(client, mail):
-        return found
-    mount = as_mount(mail, dms.MAIL_DIR, read_only=True)
+    mounts = mail_mounts(client, mail)
+    if not mounts:
+        return Tally()
     lifetime = int(deadline) + 60
-    with throwaway(client, image, mounts=[mount], purpose="census", lifetime=lifetime) as container:
+    with throwaway(client, image, mounts=mounts, purpose="census", lifetime=lifetime) as container:
         expect(lambda: _number_of_mails(container, deadline))
-        for number, one in enumerate(read_mails(container, dms.MAIL_DIR, timeout=deadline)):
-            _add(found, one, years=years)
-            if progress and not number % _TOLD:
-                progress(number + 1)
+        return count_in(container, deadline=deadline, years=years, progress=progress)
+
+
+def mail_mounts(client: DockerClient, mail: str) -> list[docker.types.Mount]:
+    """Return what mounts a mail volume for reading; nothing where there is no such volume."""
+    if not mail.startswith("/"):
+        try:
+            client.volumes.get(mail)
+        except docker.errors.NotFound:
+            return []
+    return [as_mount(mail, dms.MAIL_DIR, read_only=True)]
+
+
+def count_in(
+    container: Container,
+    *,
+    deadline: float,
+    years: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Tally:
+    """Count the mails below a container's mail directory; see ``census``."""
+    found = Tally()
+    for number, one in enumerate(read_mails(container, dms.MAIL_DIR, timeout=deadline)):
+        _add(found, one, years=years)
+        if progress and not number % _TOLD:
+            progress(number + 1)
     return found
 
 
@@ -187,16 +209,6 @@ def _number_of_mails(container: Container, timeout: float) -> int:
     names = r"find . -type f \( -path '*/cur/*' -o -path '*/new/*' \) -printf ."
     argv = ["sh", "-c", f"cd {dms.MAIL_DIR} && {names} | wc -c"]
     return int(execute(container, argv, timeout=timeout).stdout or 0)
-
-
-def _exists(client: DockerClient, mail: str) -> bool:
-    if mail.startswith("/"):
-        return True
-    try:
-        client.volumes.get(mail)
-    except docker.errors.NotFound:
-        return False
-    return True
 
 
 _TOLD: Final = 1000
