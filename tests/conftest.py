@@ -10,6 +10,15 @@ from tests.stacks import ALL, ROOT, Stack, sweep
 
 collect_ignore = [] if ALL else ["server/test_per_user_keys.py"]
 
+# What takes longest comes first, so that no worker is left alone with it at the end.
+LONGEST = ("dialects_and_keys", "sabotage", "rotations", "full_loss", "edits", "life")
+
+
+def pytest_collection_modifyitems(items):
+    """Order the files by how long they take; what is not named keeps its place behind."""
+    ranks = {f"test_{name}": rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+
 
 @pytest.fixture(scope="session")
 def clean_engine(tmp_path_factory):
