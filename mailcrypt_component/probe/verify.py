@@ -14,7 +14,7 @@ import re
 import secrets
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import docker.errors
 import tenacity
@@ -23,7 +23,12 @@ from mailcrypt_component import dms, doveconf
 from mailcrypt_component.cryptfile.header import NotSealed, parse_header
 from mailcrypt_component.docker_host import connect, moment
 from mailcrypt_component.docker_shell import shell
-from mailcrypt_component.errors import FormatError, ProofError, UnreachableError
+from mailcrypt_component.errors import (
+    FormatError,
+    MailCryptError,
+    ProofError,
+    UnreachableError,
+)
 from mailcrypt_component.probe.coverage import Cover, coverage
 from mailcrypt_component.probe.evidence import Check, Evidence, Target
 from mailcrypt_component.probe.imap import done, log_in, speaking
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
     from mailcrypt_component.docker_shell import Shell
     from mailcrypt_component.store.maildir import Mail
 
+_T = TypeVar("_T")
 _CIPHER: Final = "aes-256-gcm"
 _OTHER_PLACES: Final = (dms.LOG_DIR, dms.STATE_DIR, "/tmp", "/var/tmp")  # noqa: S108
 _CLEAR_PLACES: Final = (dms.MAIL_DIR, *_OTHER_PLACES)
@@ -102,21 +108,12 @@ class _Proof:
 
     def _prove(self, held: ExitStack) -> None:
         self._open_shell(held)
-        self._saw("server", self._poll(lambda: self._answers(held), 0.2))
-        with speaking(self._shell.dial(dms.PORTS["imap"]), self._log_tail) as imap:
-            self._awaited = "IMAP has not let the probe's account in yet"
-            try:
-                log_in(imap, self._target.account, self._target.password, self._log_tail)
-            except ProofError:
-                # Where the configuration is wrong, that is the cause, and told instead.
-                self._judge(self._configuration())
-                raise
-            self._saw("configuration", self._judge(self._configuration()))
-            with _emptied(imap):
-                self._saw("delivery", self._deliver(imap))
-                self._saw("on disk", self._check_files())
-                self._saw("in clear", self._search_clear())
-                self._saw("read back", self._read_back(imap))
+        imap = self._poll(lambda: self._logged_in(held), 0.2)
+        with _emptied(imap):
+            self._saw("delivery", self._deliver(imap))
+            self._saw("on disk", self._check_files())
+            self._saw("in clear", self._search_clear())
+            self._saw("read back", self._read_back(imap))
         if retired := self._target.key_ids[1:]:
             seen = open_retired(self._container, retired, timeout=self._left())
             self._saw("retired keys", seen)
@@ -141,7 +138,7 @@ class _Proof:
     def _log_tail(self) -> str:
         return _log_tail(self._container)
 
-    def _poll(self, question: Callable[[], str | None], pause: float) -> str:
+    def _poll(self, question: Callable[[], _T | None], pause: float) -> _T:
         """Ask until there is an answer; the deadline and a dead container end it.
 
         The first pause is this many seconds; each one is somewhat longer than that before.
@@ -150,15 +147,41 @@ class _Proof:
             wait=tenacity.wait_exponential(multiplier=pause, exp_base=1.3, max=1.0),
             retry=tenacity.retry_if_result(lambda answer: answer is None),
         )
-        return str(waiting(self._within_deadline, question))
+        return cast("_T", waiting(self._within_deadline, question))
 
-    def _within_deadline(self, question: Callable[[], str | None]) -> str | None:
+    def _within_deadline(self, question: Callable[[], _T | None]) -> _T | None:
         self._left()
         return question()
 
     def _open_shell(self, held: ExitStack) -> None:
         _require_running(self._container)
         self._shell = held.enter_context(shell(self._container, timeout=self._left()))
+
+    def _logged_in(self, held: ExitStack) -> IMAP4 | None:
+        """Return a login that stays; None where Dovecot does not answer, or ends it at once."""
+        answer = self._answers(held)
+        if answer is None:
+            return None
+        if not self._checks:
+            self._saw("server", answer)
+        target = self._target
+        self._awaited = "IMAP has not let the probe's account in yet"
+        try:
+            with ExitStack() as tried:
+                connection = self._shell.dial(dms.PORTS["imap"])
+                imap = tried.enter_context(speaking(connection, self._log_tail))
+                log_in(imap, target.account, target.password, self._log_tail)
+                held.push(tried.pop_all())
+        except MailCryptError as error:
+            # Where the configuration is wrong, that is the cause, and told instead.
+            configuration = self._judge(self._configuration())
+            if isinstance(error, UnreachableError):
+                self._awaited = f"IMAP does not answer: {error.found}"
+                return None
+            self._saw("configuration", configuration)
+            raise
+        self._saw("configuration", self._judge(self._configuration()))
+        return imap
 
     def _answers(self, held: ExitStack) -> str | None:
         _require_running(self._container)
