@@ -50,7 +50,7 @@ conf() {  # words: curve attr pub priv empty pass acl aclcrypt
       w pub '  mail_crypt_global_public_key = </certs/pub'; w priv '  mail_crypt_global_private_key = </certs/k1'
       w empty '  mail_crypt_global_public_key ='; w pass '  mail_crypt_require_encrypted_user_key = yes'
       w acl $'  acl = vfile\n  acl_shared_dict = file:/var/mail/shared.db'; echo '}'
-      w acl $'namespace inbox {\n separator = /\n}\nnamespace shared {\n type = shared\n separator = /\n prefix = shared/%%u/\n list = children\n subscriptions = no\n location = maildir:/var/mail/%%d/%%n:INDEXPVT=/var/mail/%d/%n/pvt\n}\nprotocol imap {\n mail_plugins = $mail_plugins imap_acl\n}'
+      w acl $'namespace inbox {\n separator = /\n}\nnamespace shared {\n type = shared\n separator = /\n prefix = shared/%%u/\n list = children\n subscriptions = no\n location = maildir:/var/mail/%%d/%%n:INDEXPVT=/var/mail/%d/%n/pvt\n}\nprotocol imap {\n mail_plugins = $mail_plugins quota imap_acl\n}'
     } >$X/10-custom.conf
     sed -i '/override_fields/d' $X/10-auth.conf
     w pass . | grep -q . && sed -i '0,/^  args/s//  override_fields = userdb_mail_crypt_private_password=%{sha256:password}\n&/' $X/10-auth.conf

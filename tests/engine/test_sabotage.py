@@ -25,10 +25,11 @@ class Rows:
     """A server's share of the rows, and that nothing is lost at the end."""
 
     @pytest.fixture(scope="class")
-    def stack(self, make_stack):
+    @classmethod
+    def stack(cls, make_stack):
         """A proven server with one stored mail."""
-        name = f"sabotage{self.dialect.replace('.', '')}-{self.part}"
-        stack = make_stack(name, image=IMAGES[self.dialect], dialect=self.dialect)
+        name = f"sabotage{cls.dialect.replace('.', '')}-{cls.part}"
+        stack = make_stack(name, image=IMAGES[cls.dialect], dialect=cls.dialect)
         stack.green()
         stack.save("stored before all of it")
         return stack
