@@ -179,6 +179,19 @@ def _started(
     return command, attached
 
 
+def refresh(container: Container) -> None:
+    """Ask the engine anew for what a container is.
+
+    Raises:
+        UnreachableError: It is gone, or the engine does not answer.
+
+    """
+    try:
+        container.reload()
+    except _NOT_ANSWERING as error:
+        raise UnreachableError(_explained(error), where=f"container {container.name}") from None
+
+
 def api_of(container: Container) -> docker.APIClient:
     """Return the engine's API that a container was found through."""
     client = container.client

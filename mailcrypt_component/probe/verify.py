@@ -21,7 +21,7 @@ import tenacity
 
 from mailcrypt_component import dms, doveconf
 from mailcrypt_component.cryptfile.header import NotSealed, parse_header
-from mailcrypt_component.docker_host import connect, moment
+from mailcrypt_component.docker_host import connect, moment, refresh
 from mailcrypt_component.docker_shell import shell
 from mailcrypt_component.errors import (
     FormatError,
@@ -102,7 +102,9 @@ class _Proof:
             with ExitStack() as held:
                 self._prove(held)
         except UnreachableError:
-            self._left()  # Where it is the deadline that passed, that is said.
+            # Where it is the deadline that passed, or the server that died, that is said.
+            self._left()
+            _require_running(self._container)
             raise
         return Evidence(self._target.container, self._target.key_id, tuple(self._checks))
 
@@ -413,7 +415,7 @@ def _find(target: Target) -> Container:
 
 
 def _require_running(container: Container) -> None:
-    container.reload()
+    refresh(container)
     if container.status != "running" or container.attrs["State"].get("Restarting"):
         raise ProofError(
             f"the container is {container.status}{_log_tail(container)}",
@@ -427,7 +429,7 @@ def _log_of(container: Container) -> list[str]:
     try:
         since = moment(container.attrs["State"]["StartedAt"])
         return container.logs(tail=60, since=since).decode(errors="replace").splitlines()
-    except docker.errors.DockerException:  # Of one that was never started there is no log, either.
+    except (docker.errors.DockerException, OSError):  # Of one that never ran there is none, either.
         return []
 
 
