@@ -95,7 +95,6 @@ ROWS = {
             V2_3: "plugin {\n  mail_crypt_save_version = 0\n}\n",
             V2_4: "crypt_write_algorithm =\n",
         },
-        always=True,
     ),
     "old format": Row(
         "version 1",

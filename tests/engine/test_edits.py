@@ -1,5 +1,7 @@
 """The table of two-step edits: one setting changes, exactly these resources follow."""
 
+import subprocess
+
 import pytest
 
 from tests.stacks import MARK, changed
@@ -12,15 +14,20 @@ CHECKED = {"mailcrypt-preflight", *SERVER}
 
 
 @pytest.fixture(scope="module")
-def stack(make_stack):
+def foreign(clean_engine):
+    """A network that is there before the server, and after it."""
+    subprocess.run(["docker", "network", "create", FOREIGN], check=True)
+    yield
+    subprocess.run(["docker", "network", "rm", FOREIGN], check=True)
+
+
+@pytest.fixture(scope="module")
+def stack(foreign, make_stack):
     """A server with one stored mail; the edits build on each other."""
     stack = make_stack("edits", image="mailcrypt-dms-dev:13", dialect="2.4")
-    stack.docker("network", "create", FOREIGN)
     stack.green()
     stack.save("stored before every edit")
-    yield stack
-    stack.destroy()
-    stack.docker("network", "rm", FOREIGN)
+    return stack
 
 
 @pytest.fixture(scope="module")
