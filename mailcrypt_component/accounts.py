@@ -73,6 +73,20 @@ def merge(
     return Merged(_text(lines.values()), _text(access.values()), _text(written))
 
 
+def keep_to_itself(aliases: str, record: str, probe: Account) -> str:
+    """Return the alias file with the probe as its own alias, which a catch-all cannot take.
+
+    Args:
+        aliases: The alias file as it is; every other line stays.
+        record: The record of what was written before.
+        probe: The account of the proof.
+
+    """
+    ours = {probe.address, *(a for a in record.split() if a.startswith(_user(probe)))}
+    kept = [line for line in aliases.splitlines() if (line.split() or [""])[0] not in ours]
+    return _text([*kept, f"{probe.address} {probe.address}"])
+
+
 def _user(account: Account) -> str:
     return account.address.partition("@")[0] + "@"
 

@@ -6,6 +6,7 @@ annotations as types.
 
 import importlib
 import json
+import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ import pulumi_tls as tls
 from mailcrypt_component import dms
 from mailcrypt_component.args import MailCryptServerArgs
 from mailcrypt_component.dialects import Dialect, digest, render
+from mailcrypt_component.engine_socket import refuse_context
 from mailcrypt_component.errors import MailCryptError
 from mailcrypt_component.gates import behind, gate, generate_once
 from mailcrypt_component.keyring import PUBLIC_KEY_PATH, RingKey, model_of, private_path, read_key
@@ -209,11 +211,14 @@ class MailCryptServer(pulumi.ComponentResource):
 
     def _docker_host(self) -> pulumi.Output[str | None]:
         """Return the host that the gates ask: the one that the resources go to."""
+        config = pulumi.Config("docker")
+        _plainly(refuse_context, os.environ.get("DOCKER_CONTEXT") or config.get("context"))
         given = self.get_provider("docker:index/container:Container")
         if self._settings.docker_host is None and isinstance(given, docker.Provider):
-            return pulumi.Output.from_input(given.host)
-        host = self._settings.docker_host or pulumi.Config("docker").get("host")
-        return pulumi.Output.from_input(host)
+            return pulumi.Output.all(given.host, given.context).apply(
+                lambda found: _host_without_context(*found)
+            )
+        return pulumi.Output.from_input(self._settings.docker_host or config.get("host"))
 
     def _image(self) -> pulumi.Output[str]:
         image = self._settings.image
@@ -296,6 +301,7 @@ class MailCryptServer(pulumi.ComponentResource):
             "config": config,
             "accounts": declared,
             "probe": settings.probe_address,
+            "probeAlias": settings.probe_address,
             "probePassword": password,
         }
         opts = self._child(depends_on=[preflight])
@@ -349,6 +355,12 @@ class MailCryptServer(pulumi.ComponentResource):
         needs: Sequence[pulumi.Resource],
     ) -> docker.Container:
         settings = self._settings
+        # The provider would say that it updates these and leave them as they are, or start a
+        # server that was stopped as the same one, which nobody would prove again.
+        anew = pulumi.ResourceOptions(
+            replace_on_changes=["tmpfs", "healthcheck.tests", "mustRun"],
+            delete_before_replace=True,
+        )
         return docker.Container(
             f"{self._name}-server",
             name=self._full_name,
@@ -383,7 +395,7 @@ class MailCryptServer(pulumi.ComponentResource):
             destroy_grace_seconds=settings.stop_grace,
             stop_timeout=settings.stop_grace,
             must_run=True,
-            opts=self._docker(depends_on=needs),
+            opts=pulumi.ResourceOptions.merge(self._docker(depends_on=needs), anew),
         )
 
     def _capabilities(self) -> docker.ContainerCapabilitiesArgs | None:
@@ -520,6 +532,11 @@ def _plainly(function: Callable[..., _T], *args: Any) -> _T:
         return function(*args)
     except MailCryptError as error:
         raise pulumi.RunError(str(error)) from None
+
+
+def _host_without_context(host: str | None, context: str | None) -> str | None:
+    _plainly(refuse_context, context)
+    return host
 
 
 def _public(value: pulumi.Output[Any]) -> pulumi.Output[Any]:

@@ -27,6 +27,10 @@ LOCAL_CONF: Final = "/etc/dovecot/local.conf"
 
 ACCOUNTS_FILE: Final = "postfix-accounts.cf"
 RECEIVE_ACCESS_FILE: Final = "postfix-receive-access.cf"
+ALIASES_FILE: Final = "postfix-virtual.cf"
+DOVECOT_LOG: Final = "/var/log/supervisor/dovecot.log"
+"""What Dovecot says before it has opened its own log."""
+
 DOVECOT_RUN_DIR: Final = "/run/dovecot"
 LMTP_SOCKET: Final = f"{DOVECOT_RUN_DIR}/lmtp"
 PICKUP: Final = "/var/spool/postfix/public/pickup"
@@ -52,12 +56,16 @@ LIGHT_ENVIRONMENT: Final = {
 """What makes DMS start in seconds: every scanner off."""
 
 _DIALECT_OF_MAJOR = {**dict.fromkeys(range(12, 16), Dialect.V2_3), 16: Dialect.V2_4}
-_TAG = re.compile(r"(?:^|/)docker-mailserver(?:@|:)v?(\d+)(?:\.\d+)*$")
+_TAG = re.compile(
+    r"(?:(?:docker\.io/)?mailserver|ghcr\.io/docker-mailserver)"
+    r"/docker-mailserver:v?(\d+)(?:\.\d+)*"
+)
+"""DMS's own releases; somebody's own build may carry another Dovecot."""
 
 
 def dialect_of_tag(image: str) -> Dialect | None:
     """Tell the dialect of a released DMS tag, or None where the image must be asked."""
-    found = _TAG.search(image)
+    found = _TAG.fullmatch(image)
     return _DIALECT_OF_MAJOR.get(int(found.group(1))) if found else None
 
 

@@ -82,19 +82,18 @@ def connect(docker_host: str | None = None) -> DockerClient:
     """
     host = docker_host or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
     try:
-        client = _client(host, from_environment=docker_host is None)
+        client = _client(host)
         client.ping()
     except _NOT_ANSWERING as error:
         raise unreachable(host, error) from None
     return client
 
 
-def _client(host: str, *, from_environment: bool) -> DockerClient:
+def _client(host: str) -> DockerClient:
+    """Return a client; the certificates of the environment serve any host, as for the provider."""
     if host.startswith("ssh://"):
         return docker.DockerClient(base_url=tunnel(host), timeout=_API_SECONDS)
-    if from_environment:
-        return docker.from_env(timeout=_API_SECONDS)
-    return docker.DockerClient(base_url=host, timeout=_API_SECONDS)
+    return docker.from_env(timeout=_API_SECONDS, environment={**os.environ, "DOCKER_HOST": host})
 
 
 def execute(

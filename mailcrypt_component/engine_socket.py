@@ -6,7 +6,7 @@ import os
 import socket
 from urllib.parse import urlsplit
 
-from mailcrypt_component.errors import UnreachableError
+from mailcrypt_component.errors import MailCryptError, UnreachableError
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 _SECONDS = 5.0
@@ -26,6 +26,23 @@ def require_engine(docker_host: str | None) -> None:
         _connect(host)
     except (OSError, ValueError) as error:
         raise unreachable(host, error) from None
+
+
+def refuse_context(context: str | None) -> None:
+    """Refuse a Docker context: the provider would follow it, and none of the gates.
+
+    Raises:
+        MailCryptError: One is set.
+
+    """
+    if context:
+        raise MailCryptError(
+            f"the Docker context {context} is set",
+            where="DOCKER_CONTEXT (or docker:context, or the provider's context)",
+            expected="an engine that is named by its address",
+            hint="take the context away, and set mailcrypt:dockerHost to the endpoint that "
+            f"`docker context inspect {context}` shows",
+        )
 
 
 def unreachable(host: str, error: Exception) -> UnreachableError:

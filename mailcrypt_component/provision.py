@@ -11,7 +11,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from mailcrypt_component import dms
-from mailcrypt_component.accounts import RECORD_FILE, Account, Merged, merge
+from mailcrypt_component.accounts import RECORD_FILE, Account, keep_to_itself, merge
 from mailcrypt_component.docker_host import File, connect, execute, put_files, throwaway
 from mailcrypt_component.errors import UnreachableError
 from mailcrypt_component.mounts import as_mount
@@ -51,16 +51,19 @@ def write_accounts(
     with throwaway(client, image, mounts=[mount], purpose="accounts") as container:
         for _ in range(_TRIES):
             old = [_read(container, name) for name in _NAMES]
-            if _write(container, merge(old[0], old[1], old[2], declared, probe), old[0]):
+            merged = merge(old[0], old[1], old[2], declared, probe)
+            aliases = keep_to_itself(old[3], old[2], probe)
+            new = (merged.accounts, merged.receive_access, merged.record, aliases)
+            if _write(container, old, new):
                 return
     raise UnreachableError(
         "it changes all the time",
-        where=dms.ACCOUNTS_FILE,
+        where=dms.CONFIG_DIR,
         expected="nobody else at work on the accounts for a second",
     )
 
 
-_NAMES = (dms.ACCOUNTS_FILE, dms.RECEIVE_ACCESS_FILE, RECORD_FILE)
+_NAMES = (dms.ACCOUNTS_FILE, dms.RECEIVE_ACCESS_FILE, RECORD_FILE, dms.ALIASES_FILE)
 
 
 def _read(container: Container, name: str) -> str:
@@ -70,27 +73,32 @@ def _read(container: Container, name: str) -> str:
     return result.stdout.decode()
 
 
-def _write(container: Container, merged: Merged, old: str) -> bool:
-    """Write the files with their owner and mode, unless ``setup`` has changed the accounts."""
-    texts = (merged.accounts, merged.receive_access, merged.record)
+def _write(container: Container, old: Sequence[str], new: Sequence[str]) -> bool:
+    """Write the files with their owner and mode, unless ``setup`` has changed one meanwhile."""
     files = [
-        File(f"{_path(name)}.new", text.encode(), mode=0o600)
-        for name, text in zip(_NAMES, texts, strict=True)
+        File(f"{_path(name)}.new", text.encode(), mode=0o644 if name == dms.ALIASES_FILE else 0o600)
+        for name, text in zip(_NAMES, new, strict=True)
     ]
     put_files(container, files)
-    accounts, digest = _path(dms.ACCOUNTS_FILE), hashlib.sha256(old.encode()).hexdigest()
-    kept = f"[ ! -s {accounts} ] || echo '{digest}  {accounts}' | sha256sum -c --status"
+    kept = " && ".join(
+        f"{{ [ ! -s {path} ] || echo '{_digest(text)}  {path}' | sha256sum -c --status; }}"
+        for path, text in zip(map(_path, _NAMES), old, strict=True)
+    )
     moves = "; ".join(
         f"! [ -e {path} ] || {{ chown --reference={path} {path}.new && "
         f"chmod --reference={path} {path}.new; }}; mv -f {path}.new {path}"
         for path in map(_path, _NAMES)
     )
-    script = f"set -e; {kept} || exit {_CHANGED}; {moves}"
+    script = f"set -e; {{ {kept}; }} || exit {_CHANGED}; {moves}"
     result = execute(container, ["sh", "-c", script], timeout=_SECONDS)
     if result.exit_code == _CHANGED:
         return False
     _check(result.exit_code, result.stderr, dms.CONFIG_DIR)
     return True
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _path(name: str) -> str:

@@ -124,6 +124,7 @@ _ADDRESS: Final = re.compile(rf"[A-Za-z0-9_.+-]{{1,64}}@((?:{_LABEL}\.)+{_LABEL}
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VOLUME_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _KEY_ID: Final = re.compile(r"[0-9a-f]{64}")
+_IMAGE_ID: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _HASH: Final = re.compile(r"\{[A-Z0-9.-]+\}[^\s|:]+")
 _T = TypeVar("_T")
 
@@ -169,8 +170,8 @@ class _Reader:
             mounts=self._mounts(),
             tls=self._tls(),
             docker_host=self._docker_host(),
-            deadline=self._seconds("deadline", DEFAULT_DEADLINE),
-            stop_grace=self._seconds("stop_grace", DEFAULT_STOP_GRACE),
+            deadline=self._seconds("deadline", DEFAULT_DEADLINE, _MAX_DEADLINE),
+            stop_grace=self._seconds("stop_grace", DEFAULT_STOP_GRACE, _MAX_STOP_GRACE),
         )
         if self._faults:
             raise SettingsErrors(self._faults)
@@ -213,6 +214,14 @@ class _Reader:
                 _shown(image),
                 "an image name or id",
                 "for instance mailserver/docker-mailserver:15.1.0",
+            )
+        elif image.startswith("sha256:") and not _IMAGE_ID.fullmatch(image):
+            # A shortened one would differ from what the engine answers, at each up.
+            self._fault(
+                "image",
+                _shown(image),
+                "sha256: and all 64 digits of the image's id",
+                "docker images --no-trunc shows it",
             )
         return image
 
@@ -391,16 +400,17 @@ class _Reader:
                 self._fault(f"environment.{name}", "not a variable's name", "letters, digits, _")
             if isinstance(value, bool) or not isinstance(value, (str, int)):
                 self._fault(f"environment.{name}", _shown(value), "a string")
-            if name in _OURS and ours:
+            if name in _OURS and ours and value != "":
                 self._fault(f"environment.{name}", "set beside tls", "tls.mode: dms for your own")
         chosen = {name: str(value) for name, value in raw.items()}
         for name, fits in _NEEDED.items():
-            value = chosen.get(name, fits)
-            if value.lower() != fits.lower():
+            value = chosen.get(name) or fits[0]  # An empty one is none to DMS, too.
+            if value.lower() not in fits:
                 self._fault(
                     f"environment.{name}",
                     _shown(value),
-                    f"{fits}: the proof needs an account of its own, LMTP, IMAP and Maildir",
+                    f"{fits[0] or 'nothing'}: the proof needs an account of its own, LMTP, "
+                    "IMAP over IPv4 and Maildir",
                 )
         return chosen
 
@@ -433,7 +443,7 @@ class _Reader:
     def _tls_of_environment(self) -> TlsMode:
         """Return the mode where none is stated: without SSL_TYPE, DMS takes passwords in clear."""
         environment = self._typed("environment", dict, default={})
-        stated = {"SSL_TYPE", "SSL_TYPE__FILE"} & set(environment)
+        stated = environment.get("SSL_TYPE") or environment.get("SSL_TYPE__FILE")
         return TlsMode.DMS if stated else TlsMode.SELF_SIGNED
 
     def _docker_host(self) -> str | None:
@@ -445,25 +455,28 @@ class _Reader:
             return None
         return host
 
-    def _seconds(self, name: str, default: int) -> int:
+    def _seconds(self, name: str, default: int, most: int) -> int:
         value = self._typed(name, int, default=default)
-        if not 1 <= value <= _MAX_SECONDS:
-            self._fault(_camel(name), _shown(value), f"1 to {_MAX_SECONDS} seconds")
+        if not 1 <= value <= most:
+            self._fault(_camel(name), _shown(value), f"1 to {most} seconds")
         return value
 
 
 _NEEDED: Final = {
-    "ACCOUNT_PROVISIONER": "FILE",
-    "DOVECOT_MAILBOX_FORMAT": "maildir",
-    "ENABLE_IMAP": "1",
-    "SMTP_ONLY": "0",
+    "ACCOUNT_PROVISIONER": ("file",),
+    "DOVECOT_INET_PROTOCOLS": ("all", "ipv4"),
+    "DOVECOT_MAILBOX_FORMAT": ("maildir",),
+    "ENABLE_IMAP": ("1",),
+    "POSTFIX_DAGENT": ("", "lmtp:unix:/var/run/dovecot/lmtp"),
+    "SMTP_ONLY": ("0",),
 }
-"""Variables of DMS with which alone a server can be proven."""
+"""Variables of DMS and the values with which alone a server can be proven, default first."""
 
 _FIELDS: Final = (*Settings.__dataclass_fields__,)
 _MAX_HOSTNAME: Final = 253
 _MAX_PORT: Final = 65535
-_MAX_SECONDS: Final = 3600
+_MAX_DEADLINE: Final = 3600
+_MAX_STOP_GRACE: Final = 1080  # The provider gives up after twenty minutes.
 _WORDS: Final = {bool: "boolean", int: "whole number", str: "text", list: "list", dict: "map"}
 
 

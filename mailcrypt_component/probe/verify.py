@@ -21,7 +21,7 @@ import tenacity
 
 from mailcrypt_component import dms, doveconf
 from mailcrypt_component.cryptfile.header import NotSealed, parse_header
-from mailcrypt_component.docker_host import connect, moment, refresh
+from mailcrypt_component.docker_host import connect, execute, moment, refresh
 from mailcrypt_component.docker_shell import shell
 from mailcrypt_component.errors import (
     FormatError,
@@ -50,6 +50,8 @@ _T = TypeVar("_T")
 _CIPHER: Final = "aes-256-gcm"
 _OTHER_PLACES: Final = (dms.LOG_DIR, dms.STATE_DIR, "/tmp", "/var/tmp")  # noqa: S108
 _CLEAR_PLACES: Final = (dms.MAIL_DIR, *_OTHER_PLACES)
+_NOT_MAIL: Final = "-name lib-clamav -prune -o"
+"""ClamAV's signatures: hundreds of megabytes that each start of DMS gives their owner again."""
 _CLEANING_SECONDS: Final = 1.0
 _DOUBT_SECONDS: Final = 2.0
 _TRANSIENT_SECONDS: Final = 3.0
@@ -351,7 +353,7 @@ class _Proof:
         script = (
             "umask 077; tokens=$(mktemp -p /dev/shm); cat >$tokens; "
             f'grep="-exec grep -laF -f $tokens {{}} +"; find {dms.MAIL_DIR} -type f '
-            f"-mmin -{minutes} $grep; find {' '.join(_OTHER_PLACES)} -type f "
+            f"-mmin -{minutes} $grep; find {' '.join(_OTHER_PLACES)} {_NOT_MAIL} -type f "
             f"-cmin -{minutes} $grep; rm -f $tokens"
         )
         stdin = "".join(f"{token}\n" for token in self._tokens).encode()
@@ -425,12 +427,18 @@ def _require_running(container: Container) -> None:
 
 
 def _log_of(container: Container) -> list[str]:
-    """Return the last lines that the container has printed since it was started."""
+    """Return the last lines that the container, and Dovecot in it, have printed since the start."""
+    lines: list[str] = []
     try:
-        since = moment(container.attrs["State"]["StartedAt"])
-        return container.logs(tail=60, since=since).decode(errors="replace").splitlines()
-    except (docker.errors.DockerException, OSError):  # Of one that never ran there is none, either.
-        return []
+        started = container.attrs["State"]["StartedAt"]
+        printed = container.logs(tail=60, since=moment(started))
+        lines += printed.decode(errors="replace").splitlines()
+        tail = f"find {dms.DOVECOT_LOG} -newermt {started} -exec tail -n 20 {{}} +"
+        dovecot = execute(container, tail.split(), timeout=_CLEANING_SECONDS)
+        lines += dovecot.stdout.decode(errors="replace").splitlines()
+    except (docker.errors.DockerException, OSError, MailCryptError):  # It never ran, or is gone.
+        pass
+    return lines
 
 
 def _log_tail(container: Container, *, patience: float = 1.0) -> str:

@@ -219,6 +219,24 @@ def test_verify_proves_again_and_leaves_nothing_behind(stack):
     assert stack.run(sizes) == before
 
 
+def test_a_catch_all_takes_no_probe_mail(stack):
+    """Postfix asks its aliases first; the probe is its own, whatever somebody adds later."""
+    folder = "/var/mail/example.test/user"
+    count = f"find {folder} -path '*/cur/*' -o -path '*/new/*' | wc -l"
+    before, aliases = stack.run(count), "/tmp/docker-mailserver/postfix-virtual.cf"
+    stack.run(
+        f"echo '@example.test user@example.test' >>{aliases}; "
+        "until grep -q ^@example.test /etc/postfix/virtual; do sleep 0.2; done; postfix reload"
+    )
+    try:
+        assert stack.verify().returncode == 0
+        stack.run("printf 'Subject: x\\n\\nx\\n' | sendmail nobody@example.test")
+        arrived = f'until [ "$({count})" -gt {int(before)} ]; do sleep 0.2; done; {count}'
+        assert int(stack.run(arrived)) == int(before) + 1, "the probe's mail came to another user"
+    finally:
+        stack.run(f"sed -i /^@example.test/d {aliases}")
+
+
 def test_coverage_says_what_is_sealed_and_what_is_not(stack):
     """In words and as JSON, from the running server's own settings."""
     shown = stack.mailcrypt("coverage")

@@ -2,7 +2,7 @@
 
 import bcrypt
 
-from mailcrypt_component.accounts import Account, merge
+from mailcrypt_component.accounts import Account, keep_to_itself, merge
 
 PROBE = Account("mailcrypt-probe@example.test", password="p")
 BY_HAND = "hand@example.test|{SHA512-CRYPT}$6$x|userdb_quota_rule=*:bytes=1G\n"
@@ -62,3 +62,12 @@ def test_no_value_shows_a_password():
     """Neither an account nor the merged text is readable in a traceback."""
     declared = Account("a@example.test", password="s3cret")
     assert "s3cret" not in repr(declared) + repr(merge("", "", "", [declared], PROBE))
+
+
+def test_no_catch_all_takes_the_mail_of_the_probe():
+    """It is its own alias; an earlier probe's goes, and all other lines stay in their order."""
+    mine = "# mine\n@example.test a@example.test\n  b@example.test\n"
+    old = "mailcrypt-probe@old.test mailcrypt-probe@old.test\n"
+    kept = keep_to_itself(old + mine, "mailcrypt-probe@old.test\n", PROBE)
+    assert kept == f"{mine}{PROBE.address} {PROBE.address}\n"
+    assert keep_to_itself(kept, PROBE.address, PROBE) == kept

@@ -51,6 +51,7 @@ def test_an_unknown_version_is_refused(version):
         ("mailserver/docker-mailserver:latest", None),
         ("mailserver/docker-mailserver:edge", None),
         ("example.test/my-docker-mailserver-16", None),
+        ("example.test/docker-mailserver:15.1.0", None),
         ("sha256:0123", None),
     ],
 )

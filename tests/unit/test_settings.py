@@ -38,10 +38,26 @@ def test_tls_is_left_to_dms_where_its_own_variable_says_how():
     assert read_settings({**GOOD, "tls": {"mode": "dms"}}).tls.mode is TlsMode.DMS
 
 
+def test_an_empty_variable_is_none():
+    """As it is to DMS, whose mailserver.env has several."""
+    empty = dict.fromkeys(("SMTP_ONLY", "ACCOUNT_PROVISIONER", "POSTFIX_DAGENT", "SSL_TYPE"), "")
+    assert read_settings({**GOOD, "environment": empty}).tls.mode is TlsMode.SELF_SIGNED
+
+
 BAD = {
     "no IMAP": ({"environment": {"ENABLE_IMAP": 0}}, "environment.ENABLE_IMAP"),
     "LDAP": ({"environment": {"ACCOUNT_PROVISIONER": "LDAP"}}, "environment.ACCOUNT_PROVISIONER"),
     "no image": ({"image": ""}, "image"),
+    "IPv6 alone": (
+        {"environment": {"DOVECOT_INET_PROTOCOLS": "ipv6"}},
+        "environment.DOVECOT_INET_PROTOCOLS",
+    ),
+    "another delivery agent": (
+        {"environment": {"POSTFIX_DAGENT": "lmtp:elsewhere:24"}},
+        "environment.POSTFIX_DAGENT",
+    ),
+    "a grace that the provider cuts off": ({"stopGrace": 1200}, "stopGrace"),
+    "half an image id": ({"image": "sha256:0123456789ab"}, "image"),
     "bad hostname": ({"hostname": "mail"}, "hostname"),
     "hostname with space": ({"hostname": "ma il.example.test"}, "hostname"),
     "unknown dialect": ({"dialect": "2.5"}, "dialect"),
