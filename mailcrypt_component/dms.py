@@ -28,6 +28,8 @@ LOCAL_CONF: Final = "/etc/dovecot/local.conf"
 ACCOUNTS_FILE: Final = "postfix-accounts.cf"
 RECEIVE_ACCESS_FILE: Final = "postfix-receive-access.cf"
 ALIASES_FILE: Final = "postfix-virtual.cf"
+STARTED: Final = "is up and running"
+"""DMS prints it when it has written every file and started every service."""
 DOVECOT_LOG: Final = "/var/log/supervisor/dovecot.log"
 """What Dovecot says before it has opened its own log."""
 

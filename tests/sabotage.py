@@ -193,6 +193,15 @@ ROWS = {
         "reject: header Subject: probe", patches=header_check("REJECT no"), always=True
     ),
     "quarantined": Row("hold: header Subject: probe", patches=header_check("HOLD")),
+    "an alias takes it": Row(
+        "an alias takes it",
+        patches=both(
+            "echo '@example.test user@example.test' > /etc/postfix/virtual; postfix reload || :\n"
+        ),
+    ),
+    "the host name is the mail's domain": Row(
+        "take another host name", patches=both("postconf -e 'mydestination = example.test'\n")
+    ),
     "over quota": Row(
         "Quota exceeded",
         {

@@ -71,11 +71,16 @@ def speaking(connection: Connection, log_tail: Callable[[], str]) -> Iterator[im
         raise ProofError(str(error), where="IMAP") from None
 
 
+class LoginRefused(ProofError):  # noqa: N818  (a finding, named after what it finds)
+    """Dovecot does not know the account, or not with this password."""
+
+
 def log_in(client: imaplib.IMAP4, account: str, password: str, log_tail: Callable[[], str]) -> None:
     """Log in and select the inbox.
 
     Raises:
-        ProofError: The login was refused, or there is no inbox to be had.
+        LoginRefused: The account or its password is not right.
+        ProofError: There is no inbox to be had.
 
     """
     _login(client, account, password)
@@ -90,7 +95,7 @@ def _login(client: imaplib.IMAP4, account: str, password: str) -> None:
     except imaplib.IMAP4.abort:
         raise
     except imaplib.IMAP4.error as error:
-        raise ProofError(
+        raise LoginRefused(
             f"the login of {account} was refused: {_text(error.args)}",
             where="IMAP",
             expected="the probe account with its own password",

@@ -31,7 +31,7 @@ from mailcrypt_component.errors import (
 )
 from mailcrypt_component.probe.coverage import Cover, coverage
 from mailcrypt_component.probe.evidence import Check, Evidence, Target
-from mailcrypt_component.probe.imap import done, log_in, speaking
+from mailcrypt_component.probe.imap import LoginRefused, done, log_in, speaking
 from mailcrypt_component.probe.retired import open_retired
 from mailcrypt_component.store.maildir import is_mail_folder
 from mailcrypt_component.store.volume import mails_of, reading
@@ -54,6 +54,8 @@ _NOT_MAIL: Final = "-name lib-clamav -prune -o"
 """ClamAV's signatures: hundreds of megabytes that each start of DMS gives their owner again."""
 _CLEANING_SECONDS: Final = 1.0
 _DOUBT_SECONDS: Final = 2.0
+_ACCOUNT_SECONDS: Final = 6.0
+_START_SECONDS: Final = 30.0
 _TRANSIENT_SECONDS: Final = 3.0
 
 
@@ -98,6 +100,7 @@ class _Proof:
         self._awaited = "an answer"
         self._doubted = -_DOUBT_SECONDS
         self._faulty = False
+        self._refused = 0.0
 
     def run(self) -> Evidence:
         try:
@@ -179,13 +182,21 @@ class _Proof:
         except MailCryptError as error:
             # Where the configuration is wrong, that is the cause, and told instead.
             configuration = self._judge(self._configuration())
-            if isinstance(error, UnreachableError):
-                self._awaited = f"IMAP does not answer: {error.found}"
+            if isinstance(error, UnreachableError) or self._may_be_let_in_yet(error):
+                self._awaited = f"IMAP does not let the probe in: {error.found}"
                 return None
             self._saw("configuration", configuration)
             raise
         self._saw("configuration", self._judge(self._configuration()))
         return imap
+
+    def _may_be_let_in_yet(self, error: MailCryptError) -> bool:
+        """Tell whether DMS may just be writing the accounts anew, which takes it seconds."""
+        if not isinstance(error, LoginRefused):
+            return False
+        self._refused = self._refused or time.monotonic()
+        patience = min(_ACCOUNT_SECONDS, self._target.deadline / 4)
+        return time.monotonic() - self._refused < patience
 
     def _answers(self, held: ExitStack) -> str | None:
         _require_running(self._container)
@@ -210,14 +221,18 @@ class _Proof:
         return None
 
     def _doubt_dovecot(self, answer: Result) -> None:
-        """Refuse what is wrong in two answers: at the first DMS may just be writing its files."""
+        """Refuse what is wrong in two answers, the second after DMS has written its files."""
         try:
             self._judge(answer)
             self._faulty = False
         except ProofError:
-            if self._faulty:
+            if self._faulty and self._has_started():
                 raise
             self._faulty = True
+
+    def _has_started(self) -> bool:
+        late = time.monotonic() - self._start > _START_SECONDS
+        return late or any(dms.STARTED in line for line in _log_of(self._container))
 
     def _refuse_unread_key(self) -> None:
         said = "\n".join(_log_of(self._container))
@@ -276,8 +291,8 @@ class _Proof:
             raise ProofError(
                 f"the probe mail was not delivered: {refusal}",
                 where="mail.log",
-                expected="status=sent",
-                hint="Dovecot's own lines before it in mail.log say why",
+                expected=f"status=sent, to {self._target.account} by LMTP",
+                hint=_hint_for(refusal),
             )
 
     def _elsewhere(self, files: int) -> ProofError:
@@ -303,8 +318,12 @@ class _Proof:
         if taken:
             return taken.group(1)
         tries = re.findall(rf"{queued.group(1)}: (to=.*status=(?:bounced|deferred).*)", log)
+        aliased = rf"{queued.group(1)}: (to=.*{_ALIASED}<{re.escape(self._target.account)}>.*)"
+        tries += re.findall(aliased, log)
         if not tries:
             return None
+        if _LOCALLY in tries[-1] or _ALIASED in tries[-1]:
+            return str(tries[-1])
         if "status=bounced" in tries[-1] or "dovecot/lmtp" in tries[-1]:
             return str(tries[-1]).partition("status=")[2]
         # A filter before delivery is still starting up; Postfix would wait for minutes.
@@ -402,6 +421,21 @@ def _message(account: str, message_id: str, token: str) -> bytes:
     """
     head = f"Message-ID: <{message_id}>\r\nFrom: {account}\r\nTo: {account}\r\n"
     return f"{head}Subject: probe\r\n\r\n{token}\r\n".encode()
+
+
+_LOCALLY: Final = "relay=local,"
+_ALIASED: Final = "orig_to="
+
+
+def _hint_for(refusal: str) -> str:
+    if _ALIASED in refusal:
+        return f"an alias takes it; {dms.ALIASES_FILE} has to name the probe as its own alias"
+    if _LOCALLY in refusal:
+        return (
+            "the host name is the mail's domain, too: take another host name, or set "
+            "'mydestination = localhost' in postfix-main.cf"
+        )
+    return "Dovecot's own lines before it in mail.log say why"
 
 
 def _find(target: Target) -> Container:

@@ -22,7 +22,7 @@ setup_tls() {
   [ "${SSL_TYPE:-}" = manual ] || return 0
   install -D -m 0600 "$SSL_KEY_PATH" /etc/dms/tls/key
   install -D -m 0644 "$SSL_CERT_PATH" /etc/dms/tls/cert
-  sed -i -e 's#/etc/dovecot/ssl/dovecot.pem#/etc/dms/tls/cert#' \
+  sed -i -e 's/^ssl = yes/ssl = required/' -e 's#/etc/dovecot/ssl/dovecot.pem#/etc/dms/tls/cert#' \
     -e 's#/etc/dovecot/ssl/dovecot.key#/etc/dms/tls/key#' /etc/dovecot/conf.d/10-ssl.conf
   postconf -e 'smtpd_tls_cert_file = /etc/dms/tls/cert' 'smtpd_tls_key_file = /etc/dms/tls/key'
 }
