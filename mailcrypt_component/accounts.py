@@ -66,8 +66,8 @@ def merge(
     for account in wanted:
         lines[account.address] = _line(account, lines.get(account.address, ""))
     access = _by_address(receive_access.splitlines(), None)
-    for address in set(record.split()) & {a for a in access if a.startswith(_user(probe))}:
-        access.pop(address)
+    for address in _probes(record, probe):
+        access.pop(address, None)
     access[probe.address] = f"{probe.address} REJECT"
     written = sorted(account.address for account in wanted)
     return Merged(_text(lines.values()), _text(access.values()), _text(written))
@@ -82,13 +82,15 @@ def keep_to_itself(aliases: str, record: str, probe: Account) -> str:
         probe: The account of the proof.
 
     """
-    ours = {probe.address, *(a for a in record.split() if a.startswith(_user(probe)))}
+    ours = {probe.address, *_probes(record, probe)}
     kept = [line for line in aliases.splitlines() if (line.split() or [""])[0] not in ours]
     return _text([*kept, f"{probe.address} {probe.address}"])
 
 
-def _user(account: Account) -> str:
-    return account.address.partition("@")[0] + "@"
+def _probes(record: str, probe: Account) -> set[str]:
+    """Return the addresses that the probe had before."""
+    user = probe.address.partition("@")[0]
+    return {address for address in record.split() if address.startswith(f"{user}@")}
 
 
 def _by_address(lines: Iterable[str], separator: str | None) -> dict[str, str]:

@@ -301,7 +301,7 @@ class MailCryptServer(pulumi.ComponentResource):
             "config": config,
             "accounts": declared,
             "probe": settings.probe_address,
-            "probeAlias": settings.probe_address,
+            "probeAlias": settings.probe_address,  # A server of before gets one, too.
             "probePassword": password,
         }
         opts = self._child(depends_on=[preflight])

@@ -405,12 +405,12 @@ class _Reader:
         chosen = {name: str(value) for name, value in raw.items()}
         for name, fits in _NEEDED.items():
             value = chosen.get(name) or fits[0]  # An empty one is none to DMS, too.
-            if value.lower() not in fits:
+            if value.lower() not in {fit.lower() for fit in fits}:
                 self._fault(
                     f"environment.{name}",
                     _shown(value),
-                    f"{fits[0] or 'nothing'}: the proof needs an account of its own, LMTP, "
-                    "IMAP over IPv4 and Maildir",
+                    f"{' or '.join(filter(None, fits))}: the proof needs an account of its own, "
+                    "LMTP, IMAP over IPv4 and Maildir",
                 )
         return chosen
 
@@ -463,7 +463,7 @@ class _Reader:
 
 
 _NEEDED: Final = {
-    "ACCOUNT_PROVISIONER": ("file",),
+    "ACCOUNT_PROVISIONER": ("FILE",),
     "DOVECOT_INET_PROTOCOLS": ("all", "ipv4"),
     "DOVECOT_MAILBOX_FORMAT": ("maildir",),
     "ENABLE_IMAP": ("1",),

@@ -182,8 +182,11 @@ class _Proof:
         except MailCryptError as error:
             # Where the configuration is wrong, that is the cause, and told instead.
             configuration = self._judge(self._configuration())
-            if isinstance(error, UnreachableError) or self._may_be_let_in_yet(error):
-                self._awaited = f"IMAP does not let the probe in: {error.found}"
+            if isinstance(error, UnreachableError):
+                self._awaited = f"IMAP does not answer: {error.found}"
+                return None
+            if self._may_be_let_in_yet(error):
+                self._awaited = error.found
                 return None
             self._saw("configuration", configuration)
             raise
@@ -461,18 +464,23 @@ def _require_running(container: Container) -> None:
 
 
 def _log_of(container: Container) -> list[str]:
-    """Return the last lines that the container, and Dovecot in it, have printed since the start."""
-    lines: list[str] = []
+    """Return the last lines that the container has printed since it was started."""
     try:
-        started = container.attrs["State"]["StartedAt"]
-        printed = container.logs(tail=60, since=moment(started))
-        lines += printed.decode(errors="replace").splitlines()
-        tail = f"find {dms.DOVECOT_LOG} -newermt {started} -exec tail -n 20 {{}} +"
-        dovecot = execute(container, tail.split(), timeout=_CLEANING_SECONDS)
-        lines += dovecot.stdout.decode(errors="replace").splitlines()
-    except (docker.errors.DockerException, OSError, MailCryptError):  # It never ran, or is gone.
-        pass
-    return lines
+        since = moment(container.attrs["State"]["StartedAt"])
+        return container.logs(tail=60, since=since).decode(errors="replace").splitlines()
+    except (docker.errors.DockerException, OSError):  # Of one that never ran there is none, either.
+        return []
+
+
+def _dovecot_log_of(container: Container) -> list[str]:
+    """Return the last lines that Dovecot has left with the supervisor since the start."""
+    try:
+        since = container.attrs["State"]["StartedAt"]
+        tail = f"find {dms.DOVECOT_LOG} -newermt {since} -exec tail -n 20 {{}} +"
+        result = execute(container, tail.split(), timeout=_CLEANING_SECONDS)
+    except (docker.errors.DockerException, OSError, MailCryptError):  # It does not run any more.
+        return []
+    return result.stdout.decode(errors="replace").splitlines()
 
 
 def _log_tail(container: Container, *, patience: float = 1.0) -> str:
@@ -483,9 +491,12 @@ def _log_tail(container: Container, *, patience: float = 1.0) -> str:
         retry=tenacity.retry_if_result(lambda lines: not lines),
         retry_error_callback=lambda _: [],
     )
-    faults: list[str] = waiting(
-        lambda: [line for line in _log_of(container) if re.search(r"(?i)fatal|error|panic", line)]
-    )
+
+    def found() -> list[str]:
+        lines = _log_of(container) + _dovecot_log_of(container)
+        return [line for line in lines if re.search(r"(?i)fatal|error|panic", line)]
+
+    faults: list[str] = waiting(found)
     lines = faults or _log_of(container)
     return "; its last log lines:\n    " + "\n    ".join(lines[-6:]) if lines else ""
 
