@@ -48,7 +48,7 @@ down: setup ## remove the stack's server (refused where it is protected)
 	@$(use) engine/stack --down $(STACK)
 	@engine/setup stop-docker
 
-verify: setup ## prove again, any time: is stored mail sealed to the current key, and readable?
+verify: setup ## prove again, any time: is stored mail encrypted to the current key, and readable?
 	@$(use) mailcrypt verify --stack $(STACK)
 
 password: ## print the passwords that were made for accounts
@@ -61,7 +61,7 @@ test: image ## the tests; a part that cannot run is a failure
 	@$(use) pytest -n 4 --dist loadscope --no-loadscope-reorder
 
 test-all: export MAILCRYPT_TEST := all
-test-all: test ## and what takes long: each sabotage in both dialects, 20,000 mails sealed
+test-all: test ## and what takes long: each sabotage in both dialects, 20,000 mails encrypted
 
 test-unit: ## the tests that need no Docker
 	@engine/setup python
@@ -72,7 +72,7 @@ lint: ## ruff and mypy --strict
 	@$(use) ruff check . && mypy
 
 bench: image ## the benchmarks (paired, ratio in one run)
-	@$(use) for each in noop_up proof audit recover seal; do python -m benchmarks.$$each; done
+	@$(use) for each in noop_up proof audit recover encrypt; do python -m benchmarks.$$each; done
 
 clean: ## remove the virtual environment, the built toolchain and the tests' caches
 	@rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -3,7 +3,7 @@
 import pulumi
 
 from mailcrypt_component import MailCryptServer
-from mailcrypt_component.stack import args_of_stack
+from mailcrypt_component.component.stack_config import args_of_stack
 
 server = MailCryptServer("mailcrypt", args_of_stack())
 

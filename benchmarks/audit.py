@@ -1,4 +1,4 @@
-"""The audit against ``grep``, which only tells sealed from clear: ``make bench``.
+"""The audit against ``grep``, which only tells encrypted from clear: ``make bench``.
 
 Both go over the same tree as whole processes, one after the other, several times;
 the ratio is taken within each pair.  With ``--million`` it is done again with ten times
@@ -18,13 +18,13 @@ import time
 from pathlib import Path
 
 PAIRS = 9
-SEALED = Path(__file__).parents[1] / "tests/vectors/sealed/2.4-p256-small"
+ENCRYPTED = Path(__file__).parents[1] / "tests/vectors/encrypted/2.4-p256-small"
 GREP = ["grep", "-rLaP", r"\ACRYPTED\x03\x07"]
 
 
 def fill(root: Path, mails: int) -> None:
     """Write mails of about 3 KiB for twenty users."""
-    start = SEALED.read_bytes()[:255]
+    start = ENCRYPTED.read_bytes()[:255]
     for user in range(20):
         folder = root / f"example.test/user{user:02}/cur"
         folder.mkdir(parents=True)

@@ -19,8 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mailcrypt_component.probe.evidence import target_of
-from mailcrypt_component.probe.verify import verify
+from mailcrypt_component.checks.proof.run import verify
+from mailcrypt_component.checks.proof.target import target_of
 from tests.stacks import Stack
 
 SETTINGS = {"image": "mailcrypt-dms-dev:13", "dialect": "2.4"}

@@ -50,14 +50,14 @@ def bare(derive: Callable[[bytes], bytes], mails: int, size: int) -> float:
     """Return how long what the format asks for takes, on all cores."""
     key = ec.generate_private_key(ec.SECP256R1())
     other = ec.generate_private_key(ec.SECP256R1()).public_key()
-    cipher, sealed = AESGCM(bytes(32)), AESGCM(bytes(32)).encrypt(bytes(12), bytes(size), b"")
+    cipher, encrypted = AESGCM(bytes(32)), AESGCM(bytes(32)).encrypt(bytes(12), bytes(size), b"")
 
     def share(_: int, number: int, tell: object) -> int:
         del tell
         for _ in range(mails // number):
             secret = key.exchange(ec.ECDH(), other)
             derive(secret)
-            cipher.decrypt(bytes(12), sealed, b"")
+            cipher.decrypt(bytes(12), encrypted, b"")
         return 0
 
     begin = time.perf_counter()
@@ -103,7 +103,7 @@ def compare(mails: int, size: int) -> None:
         key, store = Key(), Store(folder / "store")
         for number in range(mails):
             mail = b"Subject: recover\n\n" + os.urandom(size)
-            store.seal(mail[:size], key, name=f"{number}.M1P1.mail")
+            store.encrypt(mail[:size], key, name=f"{number}.M1P1.mail")
         pem = folder / "key.pem"
         pem.write_text(key.pem)
         ours(store.root, pem)

@@ -65,7 +65,7 @@ conf() {  # words: curve attr pub priv empty pass acl aclcrypt
   fi
   doveconf -n >/dev/null 2>&1 || { echo "the configuration '$*' is refused"; exit 1; }
   doveadm reload; sleep 1.2; }
-dir() { echo "/var/mail/example.test/$1"; }; sealed_to() { head -c 400 "$(ls -t "$(dir "$1")"/{new,cur}/* 2>/dev/null | head -1)" | od -An -v -tx1 | tr -d ' \n' | grep -q "$2"; }
+dir() { echo "/var/mail/example.test/$1"; }; encrypted_to() { head -c 400 "$(ls -t "$(dir "$1")"/{new,cur}/* 2>/dev/null | head -1)" | od -An -v -tx1 | tr -d ' \n' | grep -q "$2"; }
 keyid() { doveadm mailbox cryptokey list -u "$1@example.test" "$2" | awk '/yes/ {print $NF}'; }; steal() { rm -rf "$(dir thief)"; cp -a "$(dir "$1")" "$(dir thief)"; m has thief@example.test thief INBOX "$2"; }
 password() { setup email update "$1@example.test" "$2"; write-accounts; sleep 1.2; }; gen() { doveadm -o "$P=$(key "$1")" mailbox cryptokey generate -u "${@:2}"; }
 E=example.test P=crypt_user_key_password; [ "$V" = 2.4 ] || P=plugin/mail_crypt_private_password
@@ -74,20 +74,20 @@ conf curve attr                                                # user keys, no p
 holds 'delivery to a user who never logged in makes the keys' m deliver a@$E a1
 breaks 'without a password, a stolen copy of the mail volume stays closed' no steal a a1
 doveadm mailbox create -u a@$E Archive
-holds 'a mail is format version 2, sealed to its folder key' sealed_to a "435259505445440307020000.*$(keyid a INBOX)"
-holds 'a move re-seals to the other folder'"'"'s key' eval 'm do a@$E pw INBOX MOVE 1 Archive && m has a@$E pw Archive a1 && [ "$(keyid a INBOX)" != "$(keyid a Archive)" ]'
+holds 'a mail is format version 2, encrypted to its folder key' encrypted_to a "435259505445440307020000.*$(keyid a INBOX)"
+holds 'a move re-encrypts to the other folder'"'"'s key' eval 'm do a@$E pw INBOX MOVE 1 Archive && m has a@$E pw Archive a1 && [ "$(keyid a INBOX)" != "$(keyid a Archive)" ]'
 holds 'doveadm exports the private folder key' eval 'doveadm mailbox cryptokey export -u a@$E INBOX | grep "BEGIN PRIVATE KEY"'
 m deliver a@$E a2; m deliver a@$E a3; m deliver l@$E l0
 holds 'without a password, one LMTP delivery to two users' m deliver a@$E,l@$E two
 conf curve attr pub priv                                       # and the ring
-holds 'both set: new mail is sealed to the ring' eval 'sleep 1; m deliver a@$E a4 && sealed_to a $ring'
+holds 'both set: new mail is encrypted to the ring' eval 'sleep 1; m deliver a@$E a4 && encrypted_to a $ring'
 holds 'both set: mail under user keys is read' m has a@$E pw INBOX a2
 m do a@$E pw INBOX MOVE 2 Archive; breaks 'both set: moved to another folder, such a mail is still read' m has a@$E pw Archive a2
 m do a@$E pw Archive MOVE 2 INBOX; holds 'both set: moved back, it is read again' m has a@$E pw INBOX a2
 conf attr pub priv; holds 'curve taken out, attributes kept: user-key mail is read' m has a@$E pw INBOX a3
 conf pub priv; breaks 'both taken out: user-key mail is read' m has a@$E pw INBOX a3
 conf curve attr priv; holds 'ring public key taken out, private kept: ring mail is read' m has a@$E pw INBOX a4
-holds 'ring public key taken out: new mail is sealed to the folder key' eval 'sleep 1; m deliver a@$E a5 && sealed_to a "$(keyid a INBOX)"'
+holds 'ring public key taken out: new mail is encrypted to the folder key' eval 'sleep 1; m deliver a@$E a5 && encrypted_to a "$(keyid a INBOX)"'
 conf curve attr priv empty
 find_ 2.3 breaks 'an empty global public key means user keys' m deliver b@$E b1
 find_ 2.4 holds 'an empty global public key means user keys' m deliver b@$E b1

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
         MountArgs,
         TlsArgs,
     )
-    from mailcrypt_component.component import DovecotConfig, KeyRing, MailCryptServer
+    from mailcrypt_component.component.dovecot_config import DovecotConfig
+    from mailcrypt_component.component.key_ring import KeyRing
+    from mailcrypt_component.component.server import MailCryptServer
 
 __all__ = [
     "AccountArgs",
@@ -29,8 +31,15 @@ __all__ = [
 ]
 
 
+_COMPONENTS = {
+    "DovecotConfig": "component.dovecot_config",
+    "KeyRing": "component.key_ring",
+    "MailCryptServer": "component.server",
+}
+
+
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "args" if name.endswith("Args") else "component"
+    module = "args" if name.endswith("Args") else _COMPONENTS[name]
     return getattr(import_module(f"{__name__}.{module}"), name)

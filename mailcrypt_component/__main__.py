@@ -2,7 +2,7 @@
 
 from pulumi.provider.experimental import component_provider_host
 
-from mailcrypt_component.component import MailCryptServer
+from mailcrypt_component.component.server import MailCryptServer
 
 if __name__ == "__main__":
     component_provider_host(components=[MailCryptServer], name="mailcrypt")

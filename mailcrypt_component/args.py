@@ -65,7 +65,7 @@ class MailCryptServerArgs(TypedDict):
     keys: NotRequired[list[KeyArgs]]
     """The key ring, newest first; default one made key named k1."""
     giveUpKeys: NotRequired[list[str]]
-    """Ids of lost keys: mail that is sealed to them stays unreadable, and is no obstacle."""
+    """Ids of lost keys: mail that is encrypted to them stays unreadable, and is no obstacle."""
     accounts: NotRequired[list[AccountArgs]]
     """Declared accounts; those added with DMS's setup command survive."""
     probeAddress: NotRequired[str]

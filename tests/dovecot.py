@@ -2,11 +2,14 @@
 
 import contextlib
 
-from mailcrypt_component import dms
-from mailcrypt_component.dialects import CryptModel, Dialect, KeyFiles, render
-from mailcrypt_component.docker_host import File, connect, execute, throwaway
-from mailcrypt_component.docker_shell import shell
-from mailcrypt_component.preflight import imitate_start_up
+from mailcrypt_component.checks.preflight.run import imitate_start_up
+from mailcrypt_component.docker_api.connect import connect
+from mailcrypt_component.docker_api.files import File
+from mailcrypt_component.docker_api.run import execute
+from mailcrypt_component.docker_api.shell import shell
+from mailcrypt_component.docker_api.throwaway import throwaway
+from mailcrypt_component.model import dms
+from mailcrypt_component.model.dialects import CryptModel, Dialect, KeyFiles, render
 
 IMAGES = {Dialect.V2_3: "mailcrypt-dms-dev:12", Dialect.V2_4: "mailcrypt-dms-dev:13"}
 COMPRESSIONS = {
@@ -49,14 +52,14 @@ class Dovecot:
             stdin=mail,
         )
 
-    def read(self, sealed):
+    def read(self, encrypted):
         """Return the mail that this Dovecot finds in a file of a maildir."""
         return self.run(
             "rm -rf /tmp/mail; mkdir -p /tmp/mail/cur /tmp/mail/new /tmp/mail/tmp;"
             " cat > '/tmp/mail/cur/1.a.b:2,S'; chown -R docker:docker /tmp/mail;"
             " export HOME=/tmp USER=root;"
             f" doveadm fetch {_NOBODY[self._dialect]} text mailbox INBOX | tail -n +2",
-            stdin=sealed,
+            stdin=encrypted,
         )
 
 

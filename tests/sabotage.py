@@ -1,4 +1,4 @@
-"""What can go wrong with a server that stores mail sealed, and what is to be said of it.
+"""What can go wrong with a server that stores mail encrypted, and what is to be said of it.
 
 Each row is deployed for real: as ``dovecot.cf`` or ``user-patches.sh`` in the configuration
 folder, which docker-mailserver reads when it starts, or as a setting of the stack.
@@ -9,9 +9,9 @@ import json
 import subprocess
 from dataclasses import dataclass, field
 
-from mailcrypt_component import dms
-from mailcrypt_component.probe.evidence import target_of
-from mailcrypt_component.probe.verify import verify
+from mailcrypt_component.checks.proof.run import verify
+from mailcrypt_component.checks.proof.target import target_of
+from mailcrypt_component.model import dms
 from tests.stacks import ALL, MARK, ROOT
 
 V2_3, V2_4 = "2.3", "2.4"
@@ -89,7 +89,7 @@ ROWS = {
         },
         always=True,
     ),
-    "it seals nothing": Row(
+    "it encrypts nothing": Row(
         "lies there in clear",
         {
             V2_3: "plugin {\n  mail_crypt_save_version = 0\n}\n",
@@ -102,7 +102,7 @@ ROWS = {
         applies_to=(V2_3,),
     ),
     "weak cipher": Row(
-        "weakly sealed: aes-128-gcm",
+        "weakly encrypted: aes-128-gcm",
         {V2_4: "crypt_write_algorithm = aes-128-gcm-sha256\n"},
         applies_to=(V2_4,),
     ),
@@ -160,7 +160,7 @@ ROWS = {
             dialect: f"printf '{OTHER_DIALECT[dialect]}' > {CUSTOM}\n" for dialect in (V2_3, V2_4)
         },
     ),
-    "sealed to one more key": Row(
+    "encrypted to one more key": Row(
         "is not the declared ring's",
         patches=both(
             f"echo {TWO_RECIPIENTS} | base64 -d > /root/two\n"
@@ -257,17 +257,19 @@ AT_PREFLIGHT = frozenset({"lmtp does not load it", "imap does not load it"})
 def foreign_mail_is_refused(stack, dialect):
     """A mail in the volume that the ring does not open: the server is not touched."""
     before = stack.container_id()
-    sealed = ROOT / "tests/vectors/sealed/2.3-p256-long"
+    encrypted = ROOT / "tests/vectors/encrypted/2.3-p256-long"
     in_volume(
         stack,
         "mail",
         "d=/volume/example.test/user/cur; mkdir -p $d; base64 -d > $d/1.a.b:2,S",
-        subprocess.run(["base64", str(sealed)], capture_output=True, text=True, check=True).stdout,
+        subprocess.run(
+            ["base64", str(encrypted)], capture_output=True, text=True, check=True
+        ).stdout,
     )
     wanted = {"environment": {"SABOTAGE": f"foreign {dialect}"}, "keys": [{"name": "k1"}]}
     try:
         for printed in (stack.red(**wanted, mounts=HARMLESS), stack.red()):
-            assert "1 mails are sealed to key" in printed
+            assert "1 mails are encrypted to key" in printed
             assert stack.container_id() == before
     finally:
         in_volume(stack, "mail", "rm /volume/example.test/user/cur/1.a.b:2,S")

@@ -1,4 +1,4 @@
-"""A mail store in a folder, sealed by our own code, for tests and benchmarks."""
+"""A mail store in a folder, encrypted by our own code, for tests and benchmarks."""
 
 import json
 import os
@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from mailcrypt_component.cryptfile.key_id import key_id
-from mailcrypt_component.cryptfile.seal import seal
+from mailcrypt_component.dcrypt.encrypt import encrypt
+from mailcrypt_component.dcrypt.key_id import key_id
 
 SCHEMAS = Path(__file__).parents[1] / "mailcrypt_component/schemas"
 
@@ -61,11 +61,11 @@ class Store:
         self.plain[relative] = data
         return relative
 
-    def seal(self, plain, key, **where):
-        """Store a mail sealed to a key; return its path."""
+    def encrypt(self, plain, key, **where):
+        """Store a mail encrypted to a key; return its path."""
         number = len(self.plain)
         name = f"{1_700_000_000 + number}.M{number}P1.mail,S={len(plain)}:2,S"
-        relative = self.put(seal(plain, key.public), **{"name": name, **where})
+        relative = self.put(encrypt(plain, key.public), **{"name": name, **where})
         self.plain[relative] = plain
         return relative
 

@@ -19,7 +19,7 @@ COMMANDS: Final = (
     "escrow",
     "drill",
     "recover",
-    "seal",
+    "encrypt",
     "adopt",
 )
 """In the order of the help; each is a module of this package and a function of its name."""

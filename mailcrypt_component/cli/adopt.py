@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import yaml
 
-from mailcrypt_component.adopt import Adopted, read_setup
-from mailcrypt_component.errors import MailCryptError, SettingsError, UnreachableError
-from mailcrypt_component.settings import read_settings
+from mailcrypt_component.adopt.compose import Adopted, read_setup
+from mailcrypt_component.model.errors import MailCryptError, SettingsError, UnreachableError
+from mailcrypt_component.model.settings import read_settings
 
 if TYPE_CHECKING:
-    from mailcrypt_component.keyring import RingKey
+    from mailcrypt_component.model.key_ring import RingKey
 
 FAILED = 2
 _PREFIX = "mailcrypt:"

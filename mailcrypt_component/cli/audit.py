@@ -1,4 +1,4 @@
-"""``mailcrypt audit`` tells whether every stored mail is sealed, and to which key."""
+"""``mailcrypt audit`` tells whether every stored mail is encrypted, and to which key."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from mailcrypt_component.cli.progress import Progress
-from mailcrypt_component.errors import MailCryptError
+from mailcrypt_component.model.errors import MailCryptError
 from mailcrypt_component.store.audit import MEANINGS, Audit, State
-from mailcrypt_component.store.walk import count, number_of_files
+from mailcrypt_component.store.local.walk import count, number_of_files
 
 if TYPE_CHECKING:
     from mailcrypt_component.store.tally import Tally
@@ -43,13 +43,13 @@ def audit(
     html: str | None,
     fail_on: str,
 ) -> None:
-    """Count every mail of a store by what it is sealed to.
+    """Count every mail of a store by what it is encrypted to.
 
     PATH is a Maildir, or a directory of many such as /var/mail or a backup of it.
     With --stack it is the stack's mail volume, read through the Docker API while the
     server runs.  Nothing is written, followed or decrypted; no key is needed.
 
-    Without --key-id (and --stack) every sealed mail counts as sealed, and its key
+    Without --key-id (and --stack) every encrypted mail counts as encrypted, and its key
     ids are listed.
 
     Exit codes: 0 nothing of --fail-on; 1 some of it; 2 could not find out.
@@ -94,8 +94,8 @@ def _of_path(path: str, years: bool, progress: Progress) -> Tally:
 
 def _of_stack(stack: str, years: bool, progress: Progress) -> Audit:
     from mailcrypt_component.cli.stack_outputs import stack_outputs  # noqa: PLC0415
-    from mailcrypt_component.docker_host import connect  # noqa: PLC0415
-    from mailcrypt_component.store.volume import census  # noqa: PLC0415
+    from mailcrypt_component.docker_api.connect import connect  # noqa: PLC0415
+    from mailcrypt_component.store.volume.census import census  # noqa: PLC0415
 
     outputs = stack_outputs(stack)
     client = connect(json.loads(outputs["verifyTarget"])["dockerHost"])
@@ -136,7 +136,7 @@ def _table(found: Audit) -> str:
         shares = ", ".join(f"{n} {state.value}" for state, n in found.by_state(counts).items())
         lines.append(f"            {place.user} {place.folder}: {shares}")
     for state, paths in found.examples().items():
-        if state not in {State.CURRENT, State.RETIRED, State.SEALED}:
+        if state not in {State.CURRENT, State.RETIRED, State.ENCRYPTED}:
             lines.append(f"{state.value}, for instance")
             lines += [f"            {path}" for path in paths]
     return "\n".join(lines)

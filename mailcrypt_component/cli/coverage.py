@@ -1,4 +1,4 @@
-"""``mailcrypt coverage``: what is sealed, what is not, and what would change it."""
+"""``mailcrypt coverage``: what is encrypted, what is not, and what would change it."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ import sys
 
 import click
 
+from mailcrypt_component.checks.proof.run import coverage_of
+from mailcrypt_component.checks.proof.target import Target, target_of
 from mailcrypt_component.cli.stack_outputs import stack_outputs
-from mailcrypt_component.errors import MailCryptError
-from mailcrypt_component.probe import Target, coverage_of, target_of
+from mailcrypt_component.model.errors import MailCryptError
 
-NOT_SEALED, NOT_KNOWN = 1, 2
+NOT_ENCRYPTED, NOT_KNOWN = 1, 2
 
 
 @click.command()
 @click.option("--stack", required=True, help="The Pulumi stack that runs the server.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def coverage(stack: str, as_json: bool) -> None:
-    """Show what of the server's data is sealed, as it is configured now.
+    """Show what of the server's data is encrypted, as it is configured now.
 
-    mail_crypt seals mails.  What lies beside them (index cache, full-text index, queue,
+    mail_crypt encrypts mails.  What lies beside them (index cache, full-text index, queue,
     sieve, logs) it does not; this looks at each, and names the setting that would
     change it.
 
-    Exit codes: 0 mails and attachments are sealed; 1 they are not; 2 could not find out.
+    Exit codes: 0 mails and attachments are encrypted; 1 they are not; 2 could not find out.
     """
     try:
         target: Target = target_of(json.loads(stack_outputs(stack)["verifyTarget"]))
@@ -36,8 +37,10 @@ def coverage(stack: str, as_json: bool) -> None:
         click.echo(json.dumps({"coverage": [cover.as_json() for cover in found]}, indent=2))
     else:
         for cover in found:
-            click.echo(f"{'sealed' if cover.sealed else 'NOT':<7} {cover.part:<16} {cover.seen}")
+            click.echo(
+                f"{'encrypted' if cover.encrypted else 'NOT':<7} {cover.part:<16} {cover.seen}"
+            )
             if cover.change:
                 click.echo(f"{'':<24} change: {cover.change}")
-    if not all(cover.sealed for cover in found if cover.part in {"mails", "attachments"}):
-        sys.exit(NOT_SEALED)
+    if not all(cover.encrypted for cover in found if cover.part in {"mails", "attachments"}):
+        sys.exit(NOT_ENCRYPTED)

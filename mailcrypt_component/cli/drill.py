@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mailcrypt_component.cli.keys import keys_from
-from mailcrypt_component.errors import MailCryptError
+from mailcrypt_component.model.errors import MailCryptError
 from mailcrypt_component.store.drill import Drill
 from mailcrypt_component.store.drill import drill as try_sample
 
@@ -62,13 +62,13 @@ def drill(
 def _mails(store: str | None, stack: str | None) -> Iterator[tuple[Any, Any]]:
     """Give every mail of a directory or a volume, and how to fetch one."""
     if store:
-        from mailcrypt_component.store.walk import fetch_from, mails_of  # noqa: PLC0415
+        from mailcrypt_component.store.local.walk import fetch_from, mails_of  # noqa: PLC0415
 
         yield mails_of(store), fetch_from(store)
         return
     from mailcrypt_component.cli.stack_outputs import stack_outputs  # noqa: PLC0415
-    from mailcrypt_component.docker_host import connect  # noqa: PLC0415
-    from mailcrypt_component.store.volume import opened_volume  # noqa: PLC0415
+    from mailcrypt_component.docker_api.connect import connect  # noqa: PLC0415
+    from mailcrypt_component.store.volume.census import opened_volume  # noqa: PLC0415
 
     outputs = stack_outputs(str(stack))
     client = connect(json.loads(outputs["verifyTarget"])["dockerHost"])
@@ -84,8 +84,8 @@ def _told(found: Drill) -> str:
             f"{verdict}  {key}: {result.opened} of {result.tried} opened, {result.mails} stored"
         )
         lines += [f"    {fault}" for fault in result.faults]
-    if found.not_sealed:
-        lines.append(f"{found.not_sealed} files are not sealed to any key")
+    if found.not_encrypted:
+        lines.append(f"{found.not_encrypted} files are not encrypted to any key")
     if not found.keys:
-        lines.append("no sealed mail is stored: there is nothing to prove")
+        lines.append("no encrypted mail is stored: there is nothing to prove")
     return "\n".join(lines)

@@ -12,8 +12,8 @@ import click
 
 from mailcrypt_component.cli.keys import read_passphrase
 from mailcrypt_component.cli.ring import declared_ring
-from mailcrypt_component.errors import KeyFault, MailCryptError
-from mailcrypt_component.escrow import write_escrow
+from mailcrypt_component.dcrypt.escrow import write_escrow
+from mailcrypt_component.model.errors import KeyFault, MailCryptError
 
 FAILED = 2
 

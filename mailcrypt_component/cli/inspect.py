@@ -11,13 +11,13 @@ from typing import Any
 import click
 
 from mailcrypt_component.cli.keys import keys_from
-from mailcrypt_component.cryptfile.compression import method_of
-from mailcrypt_component.cryptfile.header import HEADER_LIMIT, Header, NotSealed, parse_header
-from mailcrypt_component.cryptfile.unseal import unseal
-from mailcrypt_component.errors import FormatError, MailCryptError
+from mailcrypt_component.dcrypt.compression import method_of
+from mailcrypt_component.dcrypt.decrypt import decrypt
+from mailcrypt_component.dcrypt.header import HEADER_LIMIT, Header, NotEncrypted, parse_header
+from mailcrypt_component.model.errors import FormatError, MailCryptError
 from mailcrypt_component.store.maildir import shown
 
-NOT_SEALED, NOT_READ = 1, 2
+NOT_ENCRYPTED, NOT_READ = 1, 2
 
 
 @click.command()
@@ -33,12 +33,12 @@ def inspect(
     passphrase_file: str | None,
     as_json: bool,
 ) -> None:
-    """Show what FILES are: in clear or sealed, how, and to which keys.
+    """Show what FILES are: in clear or encrypted, how, and to which keys.
 
     With --key or --escrow each file is opened to its end, so that its tag is checked
     and the compression inside is told; nothing of the mail is shown or written.
 
-    Exit codes: 0 all are sealed (and, with keys, open); 1 one is in clear, damaged or
+    Exit codes: 0 all are encrypted (and, with keys, open); 1 one is in clear, damaged or
     does not open; 2 one could not be read.
     """
     try:
@@ -55,8 +55,8 @@ def inspect(
     states = {facts["state"] for facts in found} | {facts.get("opens", True) for facts in found}
     if "unreadable" in states:
         sys.exit(NOT_READ)
-    if states - {"sealed", True}:
-        sys.exit(NOT_SEALED)
+    if states - {"encrypted", True}:
+        sys.exit(NOT_ENCRYPTED)
 
 
 def _inspect(path: str, keys: dict[str, Any]) -> dict[str, Any]:
@@ -76,11 +76,11 @@ def _inspect(path: str, keys: dict[str, Any]) -> dict[str, Any]:
 def _look(source: Any, size: int, keys: dict[str, Any]) -> dict[str, Any]:
     try:
         header = parse_header(source.read(HEADER_LIMIT))
-    except NotSealed:
+    except NotEncrypted:
         return {"state": "clear" if size else "damaged", "found": "no magic at the start"}
     except FormatError as error:
         return {"state": "damaged", "found": error.found}
-    facts = {"state": "sealed", **_facts(header), "content_size": size - header.length}
+    facts = {"state": "encrypted", **_facts(header), "content_size": size - header.length}
     if keys:
         source.seek(0)
         facts |= _opened(source, keys)
@@ -102,7 +102,7 @@ def _facts(header: Header) -> dict[str, Any]:
 def _opened(source: Any, keys: dict[str, Any]) -> dict[str, Any]:
     start, size = b"", 0
     try:
-        for chunk in unseal(source, keys):
+        for chunk in decrypt(source, keys):
             start, size = start or chunk[:32], size + len(chunk)
     except FormatError as error:
         return {"opens": False, "found": error.found}

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mailcrypt_component.errors import KeyFault
-from mailcrypt_component.escrow import is_encrypted, load_keys
+from mailcrypt_component.dcrypt.escrow import is_encrypted, load_keys
+from mailcrypt_component.model.errors import KeyFault
 
 if TYPE_CHECKING:
-    from mailcrypt_component.cryptfile.keys import PrivateKey
+    from mailcrypt_component.dcrypt.keys import PrivateKey
 
 
 def keys_from(

@@ -9,10 +9,10 @@ import click
 
 from mailcrypt_component.cli.keys import keys_from
 from mailcrypt_component.cli.progress import Progress
-from mailcrypt_component.errors import MailCryptError
+from mailcrypt_component.model.errors import MailCryptError
+from mailcrypt_component.store.local.walk import number_of_files
 from mailcrypt_component.store.recover import Layout, Recovery
 from mailcrypt_component.store.recover import recover as bring_back
-from mailcrypt_component.store.walk import number_of_files
 
 SOME_MISSING, FAILED = 1, 2
 

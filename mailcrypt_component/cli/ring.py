@@ -1,14 +1,14 @@
-"""The ring of a stack, for commands that open or put away what it has sealed."""
+"""The ring of a stack, for commands that open or put away what it has encrypted."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from mailcrypt_component.cli.stack_outputs import stack_outputs, stack_ring
-from mailcrypt_component.cryptfile.key_id import key_id
-from mailcrypt_component.cryptfile.keys import load_private_key
-from mailcrypt_component.errors import KeyFault
-from mailcrypt_component.escrow import EscrowKey
+from mailcrypt_component.dcrypt.escrow import EscrowKey
+from mailcrypt_component.dcrypt.key_id import key_id
+from mailcrypt_component.dcrypt.keys import load_private_key
+from mailcrypt_component.model.errors import KeyFault
 
 
 def declared_ring(stack: str) -> list[EscrowKey]:

@@ -7,9 +7,9 @@ import subprocess
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-from mailcrypt_component import dms
-from mailcrypt_component.errors import UnreachableError
-from mailcrypt_component.keyring import PUBLIC_KEY_PATH
+from mailcrypt_component.model import dms
+from mailcrypt_component.model.errors import UnreachableError
+from mailcrypt_component.model.key_ring import PUBLIC_KEY_PATH
 
 
 def stack_outputs(stack: str) -> dict[str, Any]:

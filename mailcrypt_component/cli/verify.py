@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
+from mailcrypt_component.checks.proof.run import coverage_of
+from mailcrypt_component.checks.proof.run import verify as prove
+from mailcrypt_component.checks.proof.target import Target, target_of
 from mailcrypt_component.cli.stack_outputs import stack_outputs
-from mailcrypt_component.errors import MailCryptError, ProofError
-from mailcrypt_component.probe import Check, Target, coverage_of, target_of
-from mailcrypt_component.probe import verify as prove
+from mailcrypt_component.model.errors import MailCryptError, ProofError
+
+if TYPE_CHECKING:
+    from mailcrypt_component.checks.proof.evidence import Check
 
 NOT_PROVEN, NOT_KNOWN = 1, 2
 
@@ -20,10 +25,10 @@ NOT_PROVEN, NOT_KNOWN = 1, 2
 @click.option("--stack", required=True, help="The Pulumi stack that runs the server.")
 @click.option("--json", "as_json", is_flag=True, help="Print the evidence as JSON.")
 def verify(stack: str, as_json: bool) -> None:
-    """Prove that the server stores mail sealed to the current key, and readable.
+    """Prove that the server stores mail encrypted to the current key, and readable.
 
     One probe mail goes in through Postfix and one through IMAP; both must lie on
-    disk sealed to the current key, nowhere in clear, and come back.
+    disk encrypted to the current key, nowhere in clear, and come back.
 
     Exit codes: 0 proven; 1 not encrypted or not readable; 2 could not find out.
     """
@@ -39,7 +44,7 @@ def verify(stack: str, as_json: bool) -> None:
         facts = {"verdict": "proven", **evidence.as_json()}
         click.echo(json.dumps({**facts, "coverage": covers}, indent=2))
     else:
-        click.echo(f"proven: mail is sealed to key {evidence.key_id}")
+        click.echo(f"proven: mail is encrypted to key {evidence.key_id}")
 
 
 def _target(stack: str) -> Target:

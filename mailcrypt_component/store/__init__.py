@@ -1,1 +1,1 @@
-"""A mail store seen from outside Dovecot: which mail is sealed to which key."""
+"""A mail store seen from outside Dovecot: which mail is encrypted to which key."""

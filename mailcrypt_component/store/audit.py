@@ -27,7 +27,7 @@ class State(StrEnum):
     CURRENT = "current"
     RETIRED = "retired"
     UNKNOWN = "unknown"
-    SEALED = "sealed"
+    ENCRYPTED = "encrypted"
     """No ring was given to compare with."""
     CLEAR = "clear"
     MBOX = "mbox"
@@ -37,12 +37,12 @@ class State(StrEnum):
 
 
 MEANINGS = {
-    State.CURRENT: "sealed to the current key",
-    State.RETIRED: "sealed to a retired key of the ring",
-    State.UNKNOWN: "sealed to a key that is not in the ring",
-    State.SEALED: "sealed (no key ids were given to compare with)",
+    State.CURRENT: "encrypted to the current key",
+    State.RETIRED: "encrypted to a retired key of the ring",
+    State.UNKNOWN: "encrypted to a key that is not in the ring",
+    State.ENCRYPTED: "encrypted (no key ids were given to compare with)",
     State.CLEAR: "in clear",
-    State.MBOX: "mbox files, in clear: mail_crypt does not seal them",
+    State.MBOX: "mbox files, in clear: mail_crypt does not encrypt them",
     State.DAMAGED: "damaged: empty, cut off, or not what Dovecot writes",
     State.UNREADABLE: "could not be read",
     State.DBOX: "files of sdbox or mdbox, counted but not looked into",
@@ -62,7 +62,7 @@ class Audit:
         if raw in _PLAIN:
             return _PLAIN[raw]
         if not self.key_ids:
-            return State.SEALED
+            return State.ENCRYPTED
         if is_unknown(raw, self.key_ids):
             return State.UNKNOWN
         return State.CURRENT if raw == self.key_ids[0] else State.RETIRED
@@ -81,9 +81,9 @@ class Audit:
         return sum(self.tally.states().values())
 
     def by_key(self) -> Counts:
-        """Return the sealed mails by key id, most first."""
-        sealed = {raw: count for raw, count in self.tally.states().items() if raw not in _PLAIN}
-        return dict(sorted(sealed.items(), key=lambda item: -item[1]))
+        """Return the encrypted mails by key id, most first."""
+        encrypted = {raw: count for raw, count in self.tally.states().items() if raw not in _PLAIN}
+        return dict(sorted(encrypted.items(), key=lambda item: -item[1]))
 
     def faults(self, fail_on: Sequence[str]) -> dict[State, int]:
         """Return the counts of the states that are not accepted."""

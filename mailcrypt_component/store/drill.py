@@ -10,16 +10,16 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from mailcrypt_component.cryptfile.header import parse_header
-from mailcrypt_component.cryptfile.unseal import unseal_bytes
-from mailcrypt_component.errors import FormatError
+from mailcrypt_component.dcrypt.decrypt import decrypt_bytes
+from mailcrypt_component.dcrypt.header import parse_header
+from mailcrypt_component.model.errors import FormatError
 from mailcrypt_component.store.maildir import is_mail_folder, place_of, shown
-from mailcrypt_component.store.tally import NOT_SEALED, state_of
+from mailcrypt_component.store.tally import NOT_ENCRYPTED, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from mailcrypt_component.cryptfile.keys import PrivateKey
+    from mailcrypt_component.dcrypt.keys import PrivateKey
     from mailcrypt_component.store.maildir import Mail
 
     Fetch = Callable[[bytes], bytes]
@@ -42,10 +42,10 @@ class KeyResult:
 
 @dataclass(slots=True)
 class Drill:
-    """The results by key id, and how many mails are sealed to none."""
+    """The results by key id, and how many mails are encrypted to none."""
 
     keys: dict[str, KeyResult] = field(default_factory=dict)
-    not_sealed: int = 0
+    not_encrypted: int = 0
 
     @property
     def proven(self) -> bool:
@@ -56,7 +56,7 @@ class Drill:
         """Return it as ``schemas/drill.schema.json`` describes it."""
         return {
             "proven": self.proven,
-            "not_sealed": self.not_sealed,
+            "not_encrypted": self.not_encrypted,
             "keys": {
                 key: {
                     "mails": result.mails,
@@ -86,8 +86,8 @@ def drill(
     chosen: dict[str, _Sample] = {}
     for mail in mails:
         state = state_of(mail.prefix, mail.size)
-        if not is_mail_folder(mail.path.rpartition(b"/")[0]) or state in NOT_SEALED:
-            found.not_sealed += 1
+        if not is_mail_folder(mail.path.rpartition(b"/")[0]) or state in NOT_ENCRYPTED:
+            found.not_encrypted += 1
             continue
         found.keys.setdefault(state, KeyResult()).mails += 1
         chosen.setdefault(state, _Sample(sample)).take(mail)
@@ -105,7 +105,7 @@ def _try(result: KeyResult, mail: Mail, fetch: Fetch, keys: Mapping[str, Private
     result.tried += 1
     try:
         parse_header(data)
-        unseal_bytes(data, keys)
+        decrypt_bytes(data, keys)
     except FormatError as error:
         if len(result.faults) < _SHOWN:
             result.faults.append(f"{shown(mail.path)}: {error.found}")

@@ -18,18 +18,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from mailcrypt_component.cryptfile.compression import LONGEST_MAGIC, decompress, method_of
-from mailcrypt_component.cryptfile.header import MAGIC
-from mailcrypt_component.cryptfile.unseal import NoKey, unseal, unseal_into
-from mailcrypt_component.errors import FormatError, MailCryptError
+from mailcrypt_component.dcrypt.compression import LONGEST_MAGIC, decompress, method_of
+from mailcrypt_component.dcrypt.decrypt import NoKey, decrypt, decrypt_into
+from mailcrypt_component.dcrypt.header import MAGIC
+from mailcrypt_component.model.errors import FormatError, MailCryptError
+from mailcrypt_component.store.local.walk import directory_of, share
 from mailcrypt_component.store.maildir import is_dbox, is_mail_folder, place_of, shown
-from mailcrypt_component.store.walk import directory_of, share
 from mailcrypt_component.store.workers import WorkerDied, cores, in_processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from mailcrypt_component.cryptfile.keys import PrivateKey
+    from mailcrypt_component.dcrypt.keys import PrivateKey
 
 
 class Layout(StrEnum):
@@ -258,13 +258,13 @@ class _Worker:
             source.seek(0)
             clear = start != MAGIC
             buffered = os.fdopen(os.dup(source.fileno()), "rb", buffering=_CHUNK)
-            chunks = _pieces(buffered) if clear else unseal(buffered, self._keys)
+            chunks = _pieces(buffered) if clear else decrypt(buffered, self._keys)
             return decompress(chunks), clear
         data = self._bytes_of(source, size)
         if not data:
             raise FormatError("an empty file")
         clear = bytes(data[: len(MAGIC)]) != MAGIC
-        plain = data if clear else unseal_into(data, self._keys, self._plain)
+        plain = data if clear else decrypt_into(data, self._keys, self._plain)
         if method_of(bytes(plain[:LONGEST_MAGIC])):
             return decompress([bytes(plain)]), clear
         return iter([plain]), clear

@@ -15,24 +15,24 @@ _TITLES: Final = {
     State.CURRENT: "current key",
     State.RETIRED: "retired key",
     State.UNKNOWN: "unknown key",
-    State.SEALED: "sealed",
+    State.ENCRYPTED: "encrypted",
     State.CLEAR: "in clear",
     State.MBOX: "mbox",
     State.DAMAGED: "damaged",
     State.UNREADABLE: "unreadable",
     State.DBOX: "dbox",
 }
-_GOOD: Final = (State.CURRENT, State.RETIRED, State.SEALED)
+_GOOD: Final = (State.CURRENT, State.RETIRED, State.ENCRYPTED)
 _TOP_USERS: Final = 40
 _LONGEST_SPAN: Final = 60
 _LABELLED: Final = 16
 
 _STYLE: Final = """
 :root{color-scheme:light dark;--bg:#fafaf8;--card:#fff;--ink:#1c1e21;--soft:#5d646d;--line:#e4e4df;
---current:#1f7a5c;--retired:#6fae8f;--sealed:#3f7fb0;--unknown:#b35c00;--clear:#c0262d;
+--current:#1f7a5c;--retired:#6fae8f;--encrypted:#3f7fb0;--unknown:#b35c00;--clear:#c0262d;
 --mbox:#d9615f;--damaged:#7b3fa0;--unreadable:#8a8f98;--dbox:#4b6a8a}
 @media (prefers-color-scheme:dark){:root{--bg:#14161a;--card:#1c1f25;--ink:#e9ebee;--soft:#9aa3ad;
---line:#2c313a;--current:#3fb68b;--retired:#7f9f8f;--sealed:#68a6da;--unknown:#f0a04b;
+--line:#2c313a;--current:#3fb68b;--retired:#7f9f8f;--encrypted:#68a6da;--unknown:#f0a04b;
 --clear:#ff6b6b;--mbox:#e58b89;--damaged:#b98be0;--unreadable:#7f8690;--dbox:#86a6c8}}
 *{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--ink);
 font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
@@ -99,7 +99,7 @@ def _head(found: Audit, bad: int, now: float) -> str:
     elif bad:
         verdict = f"{bad:,} of {found.total:,} need a look."
     else:
-        verdict = f"All {found.total:,} mails are sealed."
+        verdict = f"All {found.total:,} mails are encrypted."
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
     return (
         f"<header><h1>Audit of <code>{escape(found.store)}</code></h1>"

@@ -1,7 +1,7 @@
 """Count mails by what they are, in constant memory.
 
 A mail's state is ``clear``, ``damaged``, ``unreadable``, ``dbox``, ``mbox`` or, where it
-is sealed, its key ids joined by ``+``.
+is encrypted, its key ids joined by ``+``.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from mailcrypt_component.cryptfile.header import Flags, NotSealed, parse_header
-from mailcrypt_component.errors import FormatError
+from mailcrypt_component.dcrypt.header import Flags, NotEncrypted, parse_header
+from mailcrypt_component.model.errors import FormatError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from mailcrypt_component.cryptfile.header import Header
+    from mailcrypt_component.dcrypt.header import Header
     from mailcrypt_component.store.maildir import Place
 
 CLEAR: Final = "clear"
@@ -24,7 +24,7 @@ DAMAGED: Final = "damaged"
 UNREADABLE: Final = "unreadable"
 DBOX: Final = "dbox"
 MBOX: Final = "mbox"
-NOT_SEALED: Final = (CLEAR, DAMAGED, UNREADABLE, DBOX, MBOX)
+NOT_ENCRYPTED: Final = (CLEAR, DAMAGED, UNREADABLE, DBOX, MBOX)
 
 EXAMPLES: Final = 5
 """How many paths are kept for each state."""
@@ -87,15 +87,15 @@ def _add(total: Counts, more: Counts) -> None:
 
 
 def is_unknown(state: str, key_ids: Collection[str]) -> bool:
-    """Tell whether mails of this state are sealed, and to none of these keys."""
-    return state not in NOT_SEALED and not any(key in key_ids for key in state.split("+"))
+    """Tell whether mails of this state are encrypted, and to none of these keys."""
+    return state not in NOT_ENCRYPTED and not any(key in key_ids for key in state.split("+"))
 
 
 def state_of(prefix: bytes, size: int) -> str:
     """Tell a mail's state by its first bytes and its size in bytes."""
     try:
         header = parse_header(prefix)
-    except NotSealed:
+    except NotEncrypted:
         return CLEAR if size else DAMAGED
     except FormatError:
         return DAMAGED
@@ -150,15 +150,15 @@ _SHAPES: Final = 8
 def _pattern(prefix: bytes, header: Header) -> bytes:
     only = header.recipients[0]
     hashed = header.length - len(header.key_hash) - 4
-    sealed = hashed - len(only.encrypted_key) - 4
-    ephemeral = sealed - len(only.ephemeral)
+    encrypted = hashed - len(only.encrypted_key) - 4
+    ephemeral = encrypted - len(only.ephemeral)
     rest = _least(header) - hashed - 4
     return b"".join(
         (
             b"(",
             re.escape(prefix[:ephemeral]),
             b".{%d}" % len(only.ephemeral),
-            re.escape(prefix[sealed : sealed + 4]),
+            re.escape(prefix[encrypted : encrypted + 4]),
             b".{%d}" % len(only.encrypted_key),
             re.escape(prefix[hashed : hashed + 4]),
             b".{%d})" % rest,

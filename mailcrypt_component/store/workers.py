@@ -10,7 +10,7 @@ import struct
 import sys
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from mailcrypt_component.errors import MailCryptError, UnreachableError
+from mailcrypt_component.model.errors import MailCryptError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -108,7 +108,7 @@ def test_mail_and_key_are_kept(old, make_stack):
     up = ["up", "--yes", "--skip-preview", "--stack", stack.name]
     stack.pulumi("config", "set", "mailcrypt:protect", "false", "--stack", stack.name, check=True)
     printed = stack.pulumi(*up, check=True).stdout
-    assert "1 stored mails are sealed to the ring" in printed
+    assert "1 stored mails are encrypted to the ring" in printed
     assert "mailcrypt-proof: proven" in printed
     assert "stored by the old server" in stack.read_all()
     assert stack.run(f"doveadm auth test {ADDRESS} secret-of-user")

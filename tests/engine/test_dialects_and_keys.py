@@ -13,7 +13,7 @@ def stack(make_stack):
     """A server on Debian 12 (Dovecot 2.3) with one stored mail."""
     stack = make_stack("keys", image="mailcrypt-dms-dev:12")
     stack.green()
-    stack.save("sealed to k1 by Dovecot 2.3")
+    stack.save("encrypted to k1 by Dovecot 2.3")
     return stack
 
 
@@ -37,22 +37,22 @@ def test_a_ring_that_cannot_open_stored_mail_is_refused(stack):
     """Counts and the key id are named, and the running server is not touched."""
     before, key_id = stack.container_id(), stack.outputs()["keyId"]
     printed = stack.red(keys=[{"name": "k2"}])
-    assert f"1 mails are sealed to key {key_id}" in printed
+    assert f"1 mails are encrypted to key {key_id}" in printed
     assert "example.test/user 1" in printed
     assert stack.container_id() == before
     stack.configure(keys=None)
 
 
 def test_rotation_keeps_old_mail_readable(stack):
-    """New mail is sealed to the new key, old mail is still read."""
+    """New mail is encrypted to the new key, old mail is still read."""
     old = stack.outputs()["keyId"]
     printed = stack.green(keys=[{"name": "k2"}, {"name": "k1"}])
     # The key itself was made by the update that preflight refused.
     assert changed(printed) == {"mailcrypt-preflight", "mailcrypt-server", "mailcrypt-proof"}
     assert stack.outputs()["keyIds"][1] == old
     assert stack.outputs()["keyId"] != old
-    stack.save("sealed to k2 by Dovecot 2.3")
-    assert "sealed to k1 by Dovecot 2.3" in stack.read_all()
+    stack.save("encrypted to k2 by Dovecot 2.3")
+    assert "encrypted to k1 by Dovecot 2.3" in stack.read_all()
 
 
 def test_a_retired_key_that_opens_nothing_is_found_out(stack):
@@ -72,10 +72,10 @@ def test_the_step_to_dovecot_2_4_keeps_all_mail_readable(stack):
     gates_and_server = {"mailcrypt-preflight", "mailcrypt-server", "mailcrypt-proof"}
     assert changed(printed) == {"mailcrypt-image", *gates_and_server}
     assert stack.outputs()["dovecotDialect"] == "2.4"
-    stack.save("sealed to k2 by Dovecot 2.4")
+    stack.save("encrypted to k2 by Dovecot 2.4")
     mail = stack.read_all()
     for body in ("k1 by Dovecot 2.3", "k2 by Dovecot 2.3", "k2 by Dovecot 2.4"):
-        assert f"sealed to {body}" in mail
+        assert f"encrypted to {body}" in mail
 
 
 def test_nothing_is_left_to_do_after_the_step(stack):
@@ -106,18 +106,18 @@ def test_a_protected_stack_refuses_to_be_destroyed(make_stack):
 
 @pytest.mark.parametrize(("image", "dialect"), [("12", "2.3"), ("13", "2.4")])
 def test_a_lost_key_is_given_up_by_its_id(make_stack, image, dialect):
-    """Refused before the server is touched; then all works but the mail that is sealed to it."""
+    """Refused before the server is touched; then all works but the mail that is encrypted to it."""
     stack = make_stack(f"lost{image}", image=f"mailcrypt-dms-dev:{image}", dialect=dialect)
     stack.green()
     lost, before = stack.outputs()["keyId"], stack.container_id()
-    stack.save("sealed to the lost key")
+    stack.save("encrypted to the lost key")
     printed = stack.red(keys=[{"name": "k2"}])
-    assert f"1 mails are sealed to key {lost} (example.test/user 1)" in printed
-    assert f"mailcrypt seal --stack {stack.name} --apply" in printed
-    assert "are sealed to key" in stack.red(giveUpKeys=["0" * 64])
+    assert f"1 mails are encrypted to key {lost} (example.test/user 1)" in printed
+    assert f"mailcrypt encrypt --stack {stack.name} --apply" in printed
+    assert "are encrypted to key" in stack.red(giveUpKeys=["0" * 64])
     assert stack.container_id() == before
     printed = stack.green(keys=[{"name": "k2"}], giveUpKeys=[lost])
     assert "1 stay unreadable (giveUpKeys)" in printed
     assert stack.outputs()["keyIds"] != [lost]
-    assert "1 mails are sealed to key" in stack.red(giveUpKeys=None)
+    assert "1 mails are encrypted to key" in stack.red(giveUpKeys=None)
     stack.configure(giveUpKeys=[lost])

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from mailcrypt_component.cryptfile.header import parse_header
+from mailcrypt_component.dcrypt.header import parse_header
 from tests.store import valid
 
 pytestmark = pytest.mark.engine

@@ -9,9 +9,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from mailcrypt_component.errors import UnreachableError
-from mailcrypt_component.probe.evidence import target_of
-from mailcrypt_component.probe.verify import verify
+from mailcrypt_component.checks.proof.run import verify
+from mailcrypt_component.checks.proof.target import target_of
+from mailcrypt_component.model.errors import UnreachableError
 from tests.stacks import MARK, PASSPHRASE, changed
 from tests.store import valid
 
@@ -205,7 +205,7 @@ def test_verify_proves_again_and_leaves_nothing_behind(stack):
     before = stack.run(sizes)
     shown = stack.verify()
     assert shown.returncode == 0, shown.stderr
-    assert "proven: mail is sealed to key" in shown.stdout
+    assert "proven: mail is encrypted to key" in shown.stdout
     evidence = valid(stack.verify("--json").stdout, "verify")
     assert evidence["verdict"] == "proven"
     assert [check["name"] for check in evidence["checks"]] == [
@@ -237,15 +237,17 @@ def test_a_catch_all_takes_no_probe_mail(stack):
         stack.run(f"sed -i /^@example.test/d {aliases}")
 
 
-def test_coverage_says_what_is_sealed_and_what_is_not(stack):
+def test_coverage_says_what_is_encrypted_and_what_is_not(stack):
     """In words and as JSON, from the running server's own settings."""
     shown = stack.mailcrypt("coverage")
     assert shown.returncode == 0, shown.stderr
     covers = valid(stack.mailcrypt("coverage", "--json").stdout, "coverage")["coverage"]
-    sealed = {cover["part"]: cover["sealed"] for cover in covers}
-    assert (sealed["mails"], sealed["attachments"], sealed["full-text index"]) == (True,) * 3
-    assert not sealed["index cache"]
-    assert not sealed["Postfix's queue"]
+    encrypted = {cover["part"]: cover["encrypted"] for cover in covers}
+    assert (encrypted["mails"], encrypted["attachments"], encrypted["full-text index"]) == (
+        True,
+    ) * 3
+    assert not encrypted["index cache"]
+    assert not encrypted["Postfix's queue"]
 
 
 def test_verify_says_1_where_the_public_key_is_another(stack):
@@ -259,7 +261,7 @@ def test_verify_says_1_where_the_public_key_is_another(stack):
     stack.run(f"cat /root/kept > {path} && doveadm reload && sleep 1")
     assert failed.returncode == 1
     told = valid(failed.stdout, "verify")
-    assert told["found"].startswith("sealed to ")
+    assert told["found"].startswith("encrypted to ")
     assert [held["name"] for held in told["checks"]] == ["server", "configuration", "delivery"]
     assert stack.verify().returncode == 0
 

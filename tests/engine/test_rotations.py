@@ -96,7 +96,7 @@ def test_three_rotations_while_mail_arrives(make_stack):
     assert set(before) == {*ids, "clear"}
     assert before["clear"] == 1
 
-    done = stack.mailcrypt("seal", "--apply", "--json")
+    done = stack.mailcrypt("encrypt", "--apply", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["were_in_clear"] == 1
     assert audited(stack) == {ids[0]: before.total()}

@@ -2,10 +2,12 @@
 
 import pytest
 
-from mailcrypt_component.docker_agent import Agent
-from mailcrypt_component.docker_host import connect, session, throwaway
-from mailcrypt_component.docker_shell import shell
-from mailcrypt_component.errors import UnreachableError
+from mailcrypt_component.docker_api.agent import Agent
+from mailcrypt_component.docker_api.connect import connect
+from mailcrypt_component.docker_api.run import session
+from mailcrypt_component.docker_api.shell import shell
+from mailcrypt_component.docker_api.throwaway import throwaway
+from mailcrypt_component.model.errors import UnreachableError
 
 pytestmark = pytest.mark.server
 

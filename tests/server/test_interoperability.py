@@ -1,4 +1,4 @@
-"""Real Dovecots write, we open; we seal, real Dovecots open: byte for byte, any size."""
+"""Real Dovecots write, we open; we encrypt, real Dovecots open: byte for byte, any size."""
 
 import hashlib
 import io
@@ -7,13 +7,13 @@ import random
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from mailcrypt_component.cryptfile.compression import decompress, method_of
-from mailcrypt_component.cryptfile.header import parse_header
-from mailcrypt_component.cryptfile.key_id import key_id
-from mailcrypt_component.cryptfile.keys import load_private_key
-from mailcrypt_component.cryptfile.seal import seal
-from mailcrypt_component.cryptfile.unseal import unseal
-from mailcrypt_component.dialects import Dialect
+from mailcrypt_component.dcrypt.compression import decompress, method_of
+from mailcrypt_component.dcrypt.decrypt import decrypt
+from mailcrypt_component.dcrypt.encrypt import encrypt
+from mailcrypt_component.dcrypt.header import parse_header
+from mailcrypt_component.dcrypt.key_id import key_id
+from mailcrypt_component.dcrypt.keys import load_private_key
+from mailcrypt_component.model.dialects import Dialect
 from tests.dovecot import COMPRESSIONS, dovecot
 from tests.vectors.generate import keys
 
@@ -56,7 +56,7 @@ def ring(name):
 def opened(stored, name):
     """Return size and SHA-256 of what comes out, without holding it."""
     digest, size = hashlib.sha256(), 0
-    for piece in decompress(unseal(io.BytesIO(stored), ring(name))):
+    for piece in decompress(decrypt(io.BytesIO(stored), ring(name))):
         digest.update(piece)
         size += len(piece)
     return size, digest.hexdigest()
@@ -81,21 +81,21 @@ def test_an_empty_mail(writers):
 
 
 def test_each_compression_of_this_version(writers):
-    """Compressed, then sealed."""
+    """Compressed, then encrypted."""
     dialect, made = writers
     plain = mail(1_000_003)
     for method in COMPRESSIONS[dialect]:
         stored = made["p256"].write(plain, method)
-        inner = b"".join(unseal(io.BytesIO(stored), ring("p256")))
+        inner = b"".join(decrypt(io.BytesIO(stored), ring("p256")))
         assert method_of(inner) == method
         assert opened(stored, "p256") == (len(plain), hashlib.sha256(plain).hexdigest())
 
 
-def test_dovecot_opens_what_is_sealed_here(writers):
+def test_dovecot_opens_what_is_encrypted_here(writers):
     """By each curve."""
     _, made = writers
     plain = mail(5000)
     for name in CURVES:
-        stored = seal(plain, load_private_key(keys()[name]).public_key())
+        stored = encrypt(plain, load_private_key(keys()[name]).public_key())
         said = made[name].read(stored).replace(b"\r\n", b"\n")
         assert said.rstrip(b"\f\n") == plain.rstrip(b"\n")

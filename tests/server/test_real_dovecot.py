@@ -6,12 +6,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from mailcrypt_component import dms, doveconf
-from mailcrypt_component.dialects import Dialect
-from mailcrypt_component.docker_host import File, connect, throwaway
-from mailcrypt_component.docker_shell import shell
-from mailcrypt_component.errors import PreflightError
-from mailcrypt_component.preflight import imitate_start_up
+from mailcrypt_component.checks import doveconf
+from mailcrypt_component.checks.preflight.run import imitate_start_up
+from mailcrypt_component.docker_api.connect import connect
+from mailcrypt_component.docker_api.files import File
+from mailcrypt_component.docker_api.shell import shell
+from mailcrypt_component.docker_api.throwaway import throwaway
+from mailcrypt_component.model import dms
+from mailcrypt_component.model.dialects import Dialect
+from mailcrypt_component.model.errors import PreflightError
 
 pytestmark = pytest.mark.server
 

@@ -2,7 +2,7 @@
 
 import bcrypt
 
-from mailcrypt_component.accounts import Account, keep_to_itself, merge
+from mailcrypt_component.model.accounts import Account, keep_to_itself, merge
 
 PROBE = Account("mailcrypt-probe@example.test", password="p")
 BY_HAND = "hand@example.test|{SHA512-CRYPT}$6$x|userdb_quota_rule=*:bytes=1G\n"

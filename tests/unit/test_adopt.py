@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from mailcrypt_component.adopt import read_setup
-from mailcrypt_component.errors import MailCryptError
+from mailcrypt_component.adopt.compose import read_setup
+from mailcrypt_component.model.errors import MailCryptError
 from tests.store import Key
 
 KEYS = [Key(), Key()]

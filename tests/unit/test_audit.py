@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from mailcrypt_component.cli import main
 from mailcrypt_component.store.audit import Audit
+from mailcrypt_component.store.local.walk import count
 from mailcrypt_component.store.maildir import Place, place_of, shown
 from mailcrypt_component.store.report import report
 from mailcrypt_component.store.tally import Shapes, Tally, state_of
-from mailcrypt_component.store.walk import count
 from tests.store import Key, Store, valid
 
 CURRENT, RETIRED, LOST = Key(), Key(), Key()
@@ -23,10 +23,10 @@ CURRENT, RETIRED, LOST = Key(), Key(), Key()
 def store(tmp_path):
     """One of everything, for two users."""
     store = Store(tmp_path / "mail")
-    store.seal(b"one", CURRENT)
-    store.seal(b"two", CURRENT, folder=".Sent", new=True)
-    store.seal(b"three", RETIRED, user="example.test/bob")
-    store.seal(b"four", LOST, user="example.test/bob")
+    store.encrypt(b"one", CURRENT)
+    store.encrypt(b"two", CURRENT, folder=".Sent", new=True)
+    store.encrypt(b"three", RETIRED, user="example.test/bob")
+    store.encrypt(b"four", LOST, user="example.test/bob")
     store.put(b"Subject: in clear\n\n", user="example.test/bob", folder=".Old.2019")
     store.put(b"", user="example.test/bob")
     store.put((store.root / next(iter(store.plain))).read_bytes()[:-20], user="example.test/bob")
@@ -119,8 +119,8 @@ def test_a_directory_that_cannot_be_read_is_told(store):
 def test_a_header_met_before_gives_what_the_parser_gives(extra, offset, value, spoil):
     """The regular expression is a faster way to the same answer."""
     shapes = Shapes()
-    shapes.learn(SEALED)
-    data = bytearray(SEALED[:255] + extra)
+    shapes.learn(ENCRYPTED)
+    data = bytearray(ENCRYPTED[:255] + extra)
     if spoil:
         data[offset % len(data)] = value
     found = shapes.match(bytes(data))
@@ -130,14 +130,14 @@ def test_a_header_met_before_gives_what_the_parser_gives(extra, offset, value, s
         pytest.fail("a whole header of the same key was not met again")
 
 
-SEALED = b""
+ENCRYPTED = b""
 
 
 def setup_module():
-    global SEALED  # noqa: PLW0603
-    from mailcrypt_component.cryptfile.seal import seal  # noqa: PLC0415
+    global ENCRYPTED  # noqa: PLW0603
+    from mailcrypt_component.dcrypt.encrypt import encrypt  # noqa: PLC0415
 
-    SEALED = seal(b"x" * 100, CURRENT.public)
+    ENCRYPTED = encrypt(b"x" * 100, CURRENT.public)
 
 
 @given(st.binary(max_size=40))

@@ -8,12 +8,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailcrypt_component.cryptfile.header import MAGIC, Damaged, NotSealed, Truncated, parse_header
-from mailcrypt_component.cryptfile.key_id import key_id
-from mailcrypt_component.errors import FormatError
+from mailcrypt_component.dcrypt.header import MAGIC, Damaged, NotEncrypted, Truncated, parse_header
+from mailcrypt_component.dcrypt.key_id import key_id
+from mailcrypt_component.model.errors import FormatError
 
 # Written by Dovecot 2.4.1 for a P-256 key with the id below.
-SEALED = bytes.fromhex(
+ENCRYPTED = bytes.fromhex(
     "43525950544544030702000000020000"
     "00ff0609608648016503040" + "12e0609608648016503040201" + "00000800000000cf"
     "0102a10e63aa472919aa6b77c12c6e28e6283ea7de8c956876eccffa1636a05cd062"
@@ -28,26 +28,26 @@ KEY_ID = "a10e63aa472919aa6b77c12c6e28e6283ea7de8c956876eccffa1636a05cd062"
 
 def test_a_real_header_is_read():
     """Version, cipher, integrity and recipient are what Dovecot was told to write."""
-    header = parse_header(SEALED + b"content")
+    header = parse_header(ENCRYPTED + b"content")
     assert (header.version, header.cipher, header.mac) == (2, "aes-256-gcm", "sha256")
     assert header.is_aead
     assert header.rounds == 2048
-    assert header.length == len(SEALED)
+    assert header.length == len(ENCRYPTED)
     assert [recipient.key_id for recipient in header.recipients] == [KEY_ID]
 
 
 def test_every_shorter_prefix_says_how_much_it_needs():
     """Grown byte by byte, a header is truncated until it is whole, never anything else."""
-    for size in range(1, len(SEALED)):
+    for size in range(1, len(ENCRYPTED)):
         with pytest.raises(Truncated) as caught:
-            parse_header(SEALED[:size])
-        assert size < caught.value.needed <= len(SEALED)
+            parse_header(ENCRYPTED[:size])
+        assert size < caught.value.needed <= len(ENCRYPTED)
 
 
 @pytest.mark.parametrize("content", [b"", b"Return-Path: <a@b>\r\n", b"CRYPTEX\x03\x07", b"\x00"])
 def test_a_mail_in_clear_is_told_as_such(content):
-    """What has no magic is not sealed."""
-    with pytest.raises(NotSealed):
+    """What has no magic is not encrypted."""
+    with pytest.raises(NotEncrypted):
         parse_header(content + b"x" * 20 if content else content)
 
 
@@ -61,7 +61,7 @@ def test_garbage_after_the_magic_is_never_a_header(rest):
 @pytest.mark.parametrize("position", [14, 40, 44, 82, 151, 219])
 def test_a_length_that_lies_is_damage(position):
     """A length of 2^32-1 anywhere is refused without reading that much."""
-    lying = SEALED[:position] + b"\xff\xff\xff\xff" + SEALED[position + 4 :]
+    lying = ENCRYPTED[:position] + b"\xff\xff\xff\xff" + ENCRYPTED[position + 4 :]
     if lying[40:44] == b"\xff" * 4:
         assert parse_header(lying).rounds == 2**32 - 1
     else:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from mailcrypt_component import dms
-from mailcrypt_component.dialects import CryptModel, Dialect, of_version, render
-from mailcrypt_component.errors import SettingsError
-from mailcrypt_component.keyring import model_of
+from mailcrypt_component.model import dms
+from mailcrypt_component.model.dialects import CryptModel, Dialect, of_version, render
+from mailcrypt_component.model.errors import SettingsError
+from mailcrypt_component.model.key_ring import model_of
 
 GOLDEN = Path(__file__).parent / "golden"
 

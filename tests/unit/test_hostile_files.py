@@ -13,31 +13,31 @@ from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mailcrypt_component.cryptfile.compression import LZ4_MAGIC, decompress
-from mailcrypt_component.cryptfile.header import MAGIC, NotSealed
-from mailcrypt_component.cryptfile.key_id import key_id
-from mailcrypt_component.cryptfile.keys import load_private_key
-from mailcrypt_component.cryptfile.seal import seal
-from mailcrypt_component.cryptfile.unseal import unseal, unseal_bytes
-from mailcrypt_component.errors import FormatError
+from mailcrypt_component.dcrypt.compression import LZ4_MAGIC, decompress
+from mailcrypt_component.dcrypt.decrypt import decrypt, decrypt_bytes
+from mailcrypt_component.dcrypt.encrypt import encrypt
+from mailcrypt_component.dcrypt.header import MAGIC, NotEncrypted
+from mailcrypt_component.dcrypt.key_id import key_id
+from mailcrypt_component.dcrypt.keys import load_private_key
+from mailcrypt_component.model.errors import FormatError
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 PEM = (VECTORS / "keys/p256.pem").read_bytes()
 KEY = load_private_key(PEM)
 KEYS = {key_id(KEY.public_key()): KEY}
-GOOD = (VECTORS / "sealed/2.4-p256-small").read_bytes()
-PLAIN = unseal_bytes(GOOD, KEYS)
+GOOD = (VECTORS / "encrypted/2.4-p256-small").read_bytes()
+PLAIN = decrypt_bytes(GOOD, KEYS)
 
 
 def opened(data):
     """Return the plaintext, or None where it was refused with an error of ours."""
     try:
-        streamed = b"".join(unseal(io.BytesIO(data), KEYS))
+        streamed = b"".join(decrypt(io.BytesIO(data), KEYS))
     except FormatError:
         with pytest.raises(FormatError):
-            unseal_bytes(data, KEYS)
+            decrypt_bytes(data, KEYS)
         return None
-    assert unseal_bytes(data, KEYS) == streamed
+    assert decrypt_bytes(data, KEYS) == streamed
     return streamed
 
 
@@ -48,7 +48,7 @@ def test_a_file_cut_at_any_byte_is_refused():
 
 @pytest.mark.parametrize("bit", range(8))
 def test_a_flipped_bit_never_gives_another_mail(bit):
-    """It is refused, or what comes out is what was sealed (the tag covers it)."""
+    """It is refused, or what comes out is what was encrypted (the tag covers it)."""
     for offset in range(len(GOOD)):
         spoiled = bytearray(GOOD)
         spoiled[offset] ^= 1 << bit
@@ -63,13 +63,13 @@ def test_anything_behind_the_magic_is_refused(garbage):
     """And without the magic it is told as in clear."""
     assert opened(MAGIC + garbage) is None
     if not garbage.startswith(MAGIC[:1]):
-        with pytest.raises(NotSealed):
-            unseal_bytes(garbage, KEYS)
+        with pytest.raises(NotEncrypted):
+            decrypt_bytes(garbage, KEYS)
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.binary(max_size=200_000), st.sampled_from(["P256", "P384", "P521", "X25519"]))
-def test_what_is_sealed_here_comes_back(plain, kind):
+def test_what_is_encrypted_here_comes_back(plain, kind):
     """For each kind of key and any size."""
     make = {
         "P256": lambda: ec.generate_private_key(ec.SECP256R1()),
@@ -79,9 +79,9 @@ def test_what_is_sealed_here_comes_back(plain, kind):
     }
     key = make[kind]()
     keys = {key_id(key.public_key()): key}
-    sealed = seal(plain, key.public_key())
-    assert unseal_bytes(sealed, keys) == plain
-    assert b"".join(unseal(io.BytesIO(sealed), keys)) == plain
+    encrypted = encrypt(plain, key.public_key())
+    assert decrypt_bytes(encrypted, keys) == plain
+    assert b"".join(decrypt(io.BytesIO(encrypted), keys)) == plain
 
 
 def by_lz4(data):

@@ -1,6 +1,6 @@
 """The modes that no Dovecot of today writes by itself: HMAC, and the content's cipher for the key.
 
-Sealed here by the format's own description; a real Dovecot to compare with is missing.
+Encrypted here by the format's own description; a real Dovecot to compare with is missing.
 """
 
 import hashlib
@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from mailcrypt_component.cryptfile.header import MAGIC, Damaged
-from mailcrypt_component.cryptfile.key_id import key_id
-from mailcrypt_component.cryptfile.unseal import unseal, unseal_bytes
+from mailcrypt_component.dcrypt.decrypt import decrypt, decrypt_bytes
+from mailcrypt_component.dcrypt.header import MAGIC, Damaged
+from mailcrypt_component.dcrypt.key_id import key_id
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 KEYS = {key_id(KEY.public_key()): KEY}
@@ -39,27 +39,27 @@ def block(value):
 
 
 def wrap(flags, cipher, secret, *, same=False):
-    """Return a header that seals the content's secret to KEY."""
+    """Return a header that encrypts the content's secret to KEY."""
     once = ec.generate_private_key(ec.SECP256R1())
     shared = once.exchange(ec.ECDH(), KEY.public_key())
     public = once.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     made = hashlib.pbkdf2_hmac("sha256", shared, public, 2048, 60 if same else 48)
     if same:
-        sealed = AESGCM(made[:32]).encrypt(made[32:44], secret, made[44:])
+        encrypted = AESGCM(made[:32]).encrypt(made[32:44], secret, made[44:])
     else:
-        sealed = by_cbc(made[:32], made[32:], secret)
+        encrypted = by_cbc(made[:32], made[32:], secret)
     digest = hashlib.sha256(secret).digest()
     for number in range(1, 2049):
         digest = hashlib.sha256(digest + number.to_bytes(4)).digest()
-    recipient = bytes.fromhex(next(iter(KEYS))) + block(public) + block(sealed)
+    recipient = bytes.fromhex(next(iter(KEYS))) + block(public) + block(encrypted)
     data = cipher + SHA256 + (2048).to_bytes(4) + block(b"\x01\x02" + recipient + block(digest))
     return MAGIC + b"\x02" + flags.to_bytes(4) + (18 + len(data)).to_bytes(4) + data
 
 
 def by_hmac(plain):
     secret = os.urandom(32 + 16 + 16)
-    sealed = by_cbc(secret[:32], secret[32:48], plain)
-    return wrap(1, CBC_OID, secret) + sealed + hmac.digest(secret[48:], sealed, "sha256")
+    encrypted = by_cbc(secret[:32], secret[32:48], plain)
+    return wrap(1, CBC_OID, secret) + encrypted + hmac.digest(secret[48:], encrypted, "sha256")
 
 
 def by_nothing(plain):
@@ -69,23 +69,23 @@ def by_nothing(plain):
 
 def by_same_cipher(plain):
     secret = os.urandom(32 + 12 + 16)
-    sealed = AESGCM(secret[:32]).encrypt(secret[32:44], plain, secret[44:])
-    return wrap(2 | 16, GCM_OID, secret, same=True) + sealed
+    encrypted = AESGCM(secret[:32]).encrypt(secret[32:44], plain, secret[44:])
+    return wrap(2 | 16, GCM_OID, secret, same=True) + encrypted
 
 
 @pytest.mark.parametrize("make", [by_hmac, by_nothing, by_same_cipher])
 @pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 65_535, 65_536, 200_001])
 def test_it_comes_back(make, size):
     plain = os.urandom(size)
-    assert unseal_bytes(make(plain), KEYS) == plain
-    assert b"".join(unseal(io.BytesIO(make(plain)), KEYS)) == plain
+    assert decrypt_bytes(make(plain), KEYS) == plain
+    assert b"".join(decrypt(io.BytesIO(make(plain)), KEYS)) == plain
 
 
 @pytest.mark.parametrize("make", [by_hmac, by_same_cipher])
 def test_an_altered_content_is_damaged(make):
-    sealed = bytearray(make(b"x" * 1000))
-    sealed[-100] ^= 1
+    encrypted = bytearray(make(b"x" * 1000))
+    encrypted[-100] ^= 1
     with pytest.raises(Damaged):
-        unseal_bytes(bytes(sealed), KEYS)
+        decrypt_bytes(bytes(encrypted), KEYS)
     with pytest.raises(Damaged):
-        list(unseal(io.BytesIO(sealed), KEYS))
+        list(decrypt(io.BytesIO(encrypted), KEYS))

@@ -1,4 +1,4 @@
-"""Who may import whom."""
+"""Who may import whom: every module of the package lies in a layer."""
 
 import ast
 from pathlib import Path
@@ -6,57 +6,59 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "mailcrypt_component"
-PURE = (
-    "errors",
-    "engine_socket",
-    "dialects",
-    "dms",
-    "settings",
-    "keyring",
-    "accounts",
-    "cryptfile/*",
-    "escrow",
-)
-NO_PULUMI = (
-    *PURE,
-    "docker_agent",
-    "docker_host",
-    "docker_shell",
-    "docker_ssh",
-    "mounts",
-    "doveconf",
-    "provision",
-    "preflight",
-    "store/*",
-    "probe/*",
-)
+NAME = PACKAGE.name
+PULUMI = {"pulumi", "pulumi_docker", "pulumi_tls"}
+NETWORK = {"docker", "requests", "socket", "http", "urllib3", "ssl", "subprocess"}
+
+# Each room, with what it may import: other rooms of ours, and none of these libraries.
+ROOMS = {
+    "model": ({"model", "dcrypt"}, PULUMI | NETWORK),
+    "dcrypt": ({"model", "dcrypt"}, PULUMI | NETWORK),
+    "docker_api": ({"model", "docker_api"}, PULUMI),
+    "store": ({"model", "dcrypt", "docker_api", "store"}, PULUMI),
+    "checks": ({"model", "dcrypt", "docker_api", "store", "exposure", "checks"}, PULUMI),
+    "exposure": ({"model", "dcrypt", "docker_api", "store", "exposure"}, PULUMI),
+    "adopt": ({"model", "dcrypt", "docker_api", "store", "adopt"}, PULUMI),
+}
+# These may import everything.
+TOP = {"component", "cli", "args", "testing", "__init__", "__main__"}
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(path):
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
 def imports_of(path):
+    """Yield every imported module's dotted name, wherever in the file it is imported."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield (node.module or "").split(".")[0]
+            assert node.level == 0, f"{path}: relative import"
+            if node.module == NAME:
+                yield from (f"{NAME}.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
 
 
-def files(patterns):
-    return sorted(path for pattern in patterns for path in PACKAGE.glob(f"{pattern}.py"))
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_each_module_imports_only_what_its_room_may(path):
+    """A module outside of every room is refused, so that a new one cannot stand outside."""
+    room = room_of(path)
+    if room in TOP:
+        return
+    assert room in ROOMS, f"{path.name} lies in no room"
+    allowed, refused = ROOMS[room]
+    for name in imports_of(path):
+        first, *rest = name.split(".")
+        if first == NAME:
+            assert rest[0] in allowed, f"{room} imports {name}"
+        else:
+            assert first not in refused, f"{room} imports {name}"
 
 
-@pytest.mark.parametrize("path", files(PURE), ids=lambda path: path.stem)
-def test_the_core_knows_neither_pulumi_nor_docker(path):
-    """Values and text only."""
-    assert not {"pulumi", "docker", "pulumi_docker", "pulumi_tls"} & set(imports_of(path))
-
-
-@pytest.mark.parametrize("path", files(NO_PULUMI), ids=lambda path: path.stem)
-def test_what_talks_to_a_server_knows_no_pulumi(path):
-    """The probe serves the command line as well as the gate."""
-    assert not {"pulumi", "pulumi_docker", "pulumi_tls"} & set(imports_of(path))
-
-
-def test_the_layers_name_real_files():
-    """A renamed module cannot slip out of the two tests above."""
-    assert len(files(PURE)) >= 9
-    assert len(files(NO_PULUMI)) >= 19
+def test_every_room_exists():
+    """A room that was renamed cannot slip out of the test above."""
+    assert {room_of(path) for path in MODULES} >= {*ROOMS, "component", "cli"}

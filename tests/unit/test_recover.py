@@ -26,12 +26,12 @@ MAIL = b"From: ann@example.test\nSubject: x\n\nFrom here on\n>From there\n"
 @pytest.fixture
 def store(tmp_path):
     store = Store(tmp_path / "mail")
-    store.seal(MAIL, CURRENT, mtime=1_234_567_890)
-    store.seal(MAIL * 3, RETIRED, folder=".Sent", new=True)
-    store.seal(gzip.compress(MAIL), CURRENT, user="example.test/bob", name="packed,S=60:2,")
+    store.encrypt(MAIL, CURRENT, mtime=1_234_567_890)
+    store.encrypt(MAIL * 3, RETIRED, folder=".Sent", new=True)
+    store.encrypt(gzip.compress(MAIL), CURRENT, user="example.test/bob", name="packed,S=60:2,")
     store.plain["example.test/bob/cur/packed,S=60:2,"] = MAIL
     store.put(b"Subject: in clear\n\nx\n", user="example.test/bob")
-    store.seal(b"", CURRENT, user="example.test/bob", name=os.fsdecode(b"odd\n\xff,S=0:2,FS"))
+    store.encrypt(b"", CURRENT, user="example.test/bob", name=os.fsdecode(b"odd\n\xff,S=0:2,FS"))
     (store.root / "example.test/ann/dovecot-uidlist").write_bytes(b"3 V1 N2 Gx\n")
     (store.root / "example.test/ann/subscriptions").write_bytes(b"Sent\n")
     return store
@@ -83,7 +83,7 @@ def test_a_repeated_run_does_only_what_is_missing(store, keys, tmp_path):
     assert run("recover", store.root, "--key", keys, "--out", out).exit_code == 0
     box = store.root / "example.test/bob/cur"
     (box / "packed,S=60:2,").rename(box / "packed,S=60:2,S")
-    store.seal(b"late", CURRENT)
+    store.encrypt(b"late", CURRENT)
     first = out / next(iter(store.plain))
     first.write_bytes(first.read_bytes()[:-1])  # As a power failure may leave it.
     found = valid(
@@ -96,8 +96,8 @@ def test_a_repeated_run_does_only_what_is_missing(store, keys, tmp_path):
 
 def test_what_does_not_open_is_listed_with_the_key_that_it_wants(store, keys, tmp_path):
     """The rest comes back; a damaged mail leaves no file."""
-    wanting = store.seal(b"lost", LOST)
-    damaged = store.seal(b"damaged", CURRENT)
+    wanting = store.encrypt(b"lost", LOST)
+    damaged = store.encrypt(b"damaged", CURRENT)
     path = store.root / damaged
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     done = run("recover", store.root, "--key", keys, "--out", tmp_path / "out", "--json")
@@ -113,8 +113,8 @@ def test_what_does_not_open_is_listed_with_the_key_that_it_wants(store, keys, tm
 def test_a_large_mail_goes_in_a_stream_and_a_damaged_one_is_not_released(tmp_path):
     """Its tag stands at the end: what was written before is removed."""
     store = Store(tmp_path / "mail")
-    good = store.seal(b"\n" + os.urandom(SMALL + 12345), CURRENT)
-    bad = store.seal(bytes(SMALL + 1), CURRENT)
+    good = store.encrypt(b"\n" + os.urandom(SMALL + 12345), CURRENT)
+    bad = store.encrypt(bytes(SMALL + 1), CURRENT)
     path = store.root / bad
     with path.open("r+b") as file:
         file.seek(-1, os.SEEK_END)
@@ -131,7 +131,7 @@ def test_a_mapped_mail_whose_disk_fails_below_it_is_read_once_more(tmp_path, mon
     store = Store(tmp_path / "mail")
     bodies = [b"\n" + os.urandom(1 << 19) for _ in range(4)]
     for number, body in enumerate(bodies):
-        store.seal(body, CURRENT, name=f"{number}.a.b")
+        store.encrypt(body, CURRENT, name=f"{number}.a.b")
 
     def die(*_, **__):
         faulthandler.disable()
@@ -205,7 +205,7 @@ def test_the_drill_proves_each_key_id_in_use(store, tmp_path):
     found = valid(done.stdout, "drill")
     assert found["proven"]
     assert found["keys"][CURRENT.id] == {"mails": 3, "tried": 3, "opened": 3, "faults": []}
-    assert found["not_sealed"] == 1
+    assert found["not_encrypted"] == 1
 
 
 def test_the_drill_tells_which_key_is_missing_in_escrow(store, tmp_path):
@@ -223,10 +223,10 @@ def test_inspect_tells_what_files_are(store, keys, tmp_path):
     done = run("inspect", *(store.root / name for name in names), "--key", keys, "--json")
     assert done.exit_code == 1
     found = valid(done.stdout, "inspect")
-    assert [facts["state"] for facts in found] == ["sealed"] * 3 + ["clear", "sealed"]
+    assert [facts["state"] for facts in found] == ["encrypted"] * 3 + ["clear", "encrypted"]
     assert found[2]["compression"] == "gz"
     assert found[0]["key_ids"] == [CURRENT.id]
-    assert all(facts["opens"] for facts in found if facts["state"] == "sealed")
+    assert all(facts["opens"] for facts in found if facts["state"] == "encrypted")
     assert run("inspect", store.root / names[0]).exit_code == 0
     assert run("inspect", tmp_path).exit_code == 2
     os.mkfifo(tmp_path / "fifo")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from mailcrypt_component.dialects import Dialect
-from mailcrypt_component.errors import SettingsErrors
-from mailcrypt_component.settings import PortSettings, TlsMode, read_settings
+from mailcrypt_component.model.dialects import Dialect
+from mailcrypt_component.model.errors import SettingsErrors
+from mailcrypt_component.model.settings import PortSettings, TlsMode, read_settings
 
 GOOD = {
     "image": "mailserver/docker-mailserver:16.0",

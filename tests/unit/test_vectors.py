@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from mailcrypt_component.cryptfile.compression import decompress, method_of
-from mailcrypt_component.cryptfile.header import parse_header
-from mailcrypt_component.cryptfile.key_id import key_id
-from mailcrypt_component.cryptfile.keys import load_private_key
-from mailcrypt_component.cryptfile.unseal import NoKey, unseal, unseal_bytes
-from mailcrypt_component.errors import FormatError
+from mailcrypt_component.dcrypt.compression import decompress, method_of
+from mailcrypt_component.dcrypt.decrypt import NoKey, decrypt, decrypt_bytes
+from mailcrypt_component.dcrypt.header import parse_header
+from mailcrypt_component.dcrypt.key_id import key_id
+from mailcrypt_component.dcrypt.keys import load_private_key
+from mailcrypt_component.model.errors import FormatError
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 INDEX = json.loads((VECTORS / "index.json").read_text())
@@ -23,23 +23,25 @@ def key_of(name):
     return {key_id(key.public_key()): key}
 
 
-@pytest.mark.parametrize(("name", "facts"), INDEX["sealed"].items(), ids=INDEX["sealed"].keys())
+@pytest.mark.parametrize(
+    ("name", "facts"), INDEX["encrypted"].items(), ids=INDEX["encrypted"].keys()
+)
 def test_what_dovecot_wrote_is_opened_byte_for_byte(name, facts):
     """In a stream and at once; the header tells the recipient without any key."""
-    data, keys = (VECTORS / "sealed" / name).read_bytes(), key_of(facts["key"])
+    data, keys = (VECTORS / "encrypted" / name).read_bytes(), key_of(facts["key"])
     assert parse_header(data).recipients[0].key_id == next(iter(keys))
-    inner = unseal_bytes(data, keys)
+    inner = decrypt_bytes(data, keys)
     assert method_of(inner) == facts["compression"]
-    assert b"".join(unseal(io.BytesIO(data), keys)) == inner
+    assert b"".join(decrypt(io.BytesIO(data), keys)) == inner
     assert hashlib.sha256(b"".join(decompress([inner]))).hexdigest() == facts["sha256"]
 
 
-@pytest.mark.parametrize("name", INDEX["sealed"])
+@pytest.mark.parametrize("name", INDEX["encrypted"])
 def test_another_key_opens_nothing(name):
     """The error says which key is wanted."""
-    data = (VECTORS / "sealed" / name).read_bytes()
+    data = (VECTORS / "encrypted" / name).read_bytes()
     with pytest.raises(NoKey) as found:
-        unseal_bytes(data, key_of("stranger"))
+        decrypt_bytes(data, key_of("stranger"))
     assert found.value.wanted == (parse_header(data).recipients[0].key_id,)
 
 
@@ -47,7 +49,10 @@ def test_another_key_opens_nothing(name):
 def test_each_fault_is_told_by_its_kind(name, error):
     """In a stream and at once; nothing but our own errors comes out."""
     data, keys = (VECTORS / "faults" / name).read_bytes(), key_of("p256")
-    for opened in (lambda: unseal_bytes(data, keys), lambda: list(unseal(io.BytesIO(data), keys))):
+    for opened in (
+        lambda: decrypt_bytes(data, keys),
+        lambda: list(decrypt(io.BytesIO(data), keys)),
+    ):
         with pytest.raises(FormatError) as found:
             opened()
         assert type(found.value).__name__ == error

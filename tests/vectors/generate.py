@@ -1,6 +1,6 @@
 """Write the vectors anew: ``python -m tests.vectors.generate`` (needs the development images).
 
-``sealed/`` holds what real Dovecots stored, ``faults/`` the same spoiled in one way
+``encrypted/`` holds what real Dovecots stored, ``faults/`` the same spoiled in one way
 each, ``index.json`` what each must give.  The keys are for these files only.
 """
 
@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from mailcrypt_component.cryptfile.unseal import ROUNDS_LIMIT
-from mailcrypt_component.dialects import Dialect
+from mailcrypt_component.dcrypt.decrypt import ROUNDS_LIMIT
+from mailcrypt_component.model.dialects import Dialect
 from tests.dovecot import COMPRESSIONS, dovecot
 
 HERE = Path(__file__).parent
@@ -54,9 +54,9 @@ def keys():
     return {name: (folder / f"{name}.pem").read_bytes() for name in MAKERS}
 
 
-def sealed():
+def encrypted():
     """Yield name, key's name, compression, plain mail and what a real Dovecot stored."""
-    from mailcrypt_component.cryptfile.keys import load_private_key  # noqa: PLC0415
+    from mailcrypt_component.dcrypt.keys import load_private_key  # noqa: PLC0415
 
     pems = keys()
     for dialect, names in CAN.items():
@@ -88,10 +88,10 @@ def flipped(data, offset):
 def faults(good):
     """Return every fault by name: the spoiled file and the error that it must give."""
     end = int.from_bytes(good[14:18])
-    ephemeral, sealed_key = 48 + 1 + 33, 48 + 1 + 33 + 4 + 65
+    ephemeral, encrypted_key = 48 + 1 + 33, 48 + 1 + 33 + 4 + 65
     return {
-        "empty": (b"", "NotSealed"),
-        "in-clear": (MAIL, "NotSealed"),
+        "empty": (b"", "NotEncrypted"),
+        "in-clear": (MAIL, "NotEncrypted"),
         "half-a-magic": (good[:5], "Truncated"),
         "magic-alone": (good[:9], "Truncated"),
         "ends-in-the-header": (good[: end - 1], "Truncated"),
@@ -115,8 +115,8 @@ def faults(good):
         "another-recipient": (flipped(good, 50), "NoKey"),
         "ephemeral-key-4-gib": (with_number(good, ephemeral, 0xFFFFFFFF), "Damaged"),
         "ephemeral-key-off-the-curve": (flipped(good, ephemeral + 10), "Damaged"),
-        "sealed-key-4-gib": (with_number(good, sealed_key, 0xFFFFFFFF), "Damaged"),
-        "sealed-key-altered": (flipped(good, sealed_key + 10), "Damaged"),
+        "encrypted-key-4-gib": (with_number(good, encrypted_key, 0xFFFFFFFF), "Damaged"),
+        "encrypted-key-altered": (flipped(good, encrypted_key + 10), "Damaged"),
         "content-altered": (flipped(good, end), "Damaged"),
         "tag-altered": (flipped(good, len(good) - 1), "Damaged"),
         "unknown-cipher": (good[:20] + b"\x55" + good[21:], "Unsupported"),
@@ -124,20 +124,20 @@ def faults(good):
 
 
 def main():
-    index = {"sealed": {}, "faults": {}}
-    for folder in ("sealed", "faults"):
+    index = {"encrypted": {}, "faults": {}}
+    for folder in ("encrypted", "faults"):
         shutil.rmtree(HERE / folder, ignore_errors=True)
         (HERE / folder).mkdir()
-    for name, key, compression, plain, stored in sealed():
-        (HERE / "sealed" / name).write_bytes(stored)
+    for name, key, compression, plain, stored in encrypted():
+        (HERE / "encrypted" / name).write_bytes(stored)
         digest = hashlib.sha256(plain).hexdigest()
-        index["sealed"][name] = {"key": key, "compression": compression, "sha256": digest}
-    good = (HERE / "sealed/2.4-p256-small").read_bytes()
+        index["encrypted"][name] = {"key": key, "compression": compression, "sha256": digest}
+    good = (HERE / "encrypted/2.4-p256-small").read_bytes()
     for name, (data, error) in faults(good).items():
         (HERE / "faults" / name).write_bytes(data)
         index["faults"][name] = error
     (HERE / "index.json").write_text(json.dumps(index, indent=1) + "\n")
-    print(f"{len(index['sealed'])} sealed files and {len(index['faults'])} faults")
+    print(f"{len(index['encrypted'])} encrypted files and {len(index['faults'])} faults")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Reads a server that was set up by hand."""

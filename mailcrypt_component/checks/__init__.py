@@ -1,0 +1,1 @@
+"""What the gates run; usable without Pulumi."""

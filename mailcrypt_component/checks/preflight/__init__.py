@@ -1,0 +1,1 @@
+"""Tries a plan in a throw-away container before anything is touched."""

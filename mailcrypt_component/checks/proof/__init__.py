@@ -1,0 +1,1 @@
+"""Proves that a running server stores mail encrypted to the current key, readable."""

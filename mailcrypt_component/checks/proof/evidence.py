@@ -1,0 +1,36 @@
+"""What the proof saw: values only."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at, what was seen, and when (seconds from the start)."""
+
+    name: str
+    seen: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.seen}"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A proof that held; there is no Evidence of one that did not."""
+
+    container: str
+    key_id: str
+    checks: tuple[Check, ...]
+
+    @property
+    def short(self) -> str:
+        """One line for the diagnostics of an update."""
+        return "proven: " + "; ".join(check.seen for check in self.checks)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return asdict(self)

@@ -1,0 +1,65 @@
+"""The server that a proof is asked to look at: values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mailcrypt_component.model.dialects import Dialect
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server to prove.
+
+    ``container`` is an id or a name, ``key_ids`` the ring's (64 hex digits each),
+    the current one first, ``account`` the probe's own mailbox, ``deadline`` seconds
+    for it all.
+    """
+
+    docker_host: str | None
+    container: str
+    dialect: Dialect
+    key_ids: tuple[str, ...]
+    account: str
+    deadline: float
+    password: str = field(repr=False)
+
+    @property
+    def key_id(self) -> str:
+        """The current key's id."""
+        return self.key_ids[0]
+
+    @property
+    def mail_folder(self) -> str:
+        """The mailbox's path below the mail volume: domain/user."""
+        user, _, domain = self.account.partition("@")
+        return f"{domain}/{user}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain values, which ``target_of`` takes again; the password is in clear."""
+        return {
+            "dockerHost": self.docker_host,
+            "container": self.container,
+            "dialect": self.dialect.value,
+            "keyIds": list(self.key_ids),
+            "account": self.account,
+            "deadline": self.deadline,
+            "password": self.password,
+        }
+
+
+def target_of(facts: Mapping[str, Any]) -> Target:
+    """Make the proof's target from the ``verifyTarget`` output's fields."""
+    return Target(
+        docker_host=facts["dockerHost"],
+        container=facts["container"],
+        dialect=Dialect(facts["dialect"]),
+        key_ids=tuple(facts["keyIds"]),
+        account=facts["account"],
+        deadline=float(facts["deadline"]),
+        password=facts["password"],
+    )

@@ -1,0 +1,1 @@
+"""The Pulumi graph: the only room that declares resources."""

@@ -1,0 +1,70 @@
+"""Gates: resources that exist only while what they check holds.
+
+A gate is a ``pulumi.Stash`` of public facts with a hook before it is created or
+updated.  A check that fails leaves the gate out of the state, so the next ``up``
+checks again; one that held and whose facts have not changed costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import pulumi
+
+from mailcrypt_component.model.errors import MailCryptError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pulumi import Input, Output
+
+_T = TypeVar("_T")
+
+
+def gate(
+    name: str,
+    facts: Mapping[str, Input[Any]],
+    check: Callable[[_T], str],
+    needs: Output[_T],
+    opts: pulumi.ResourceOptions,
+) -> pulumi.Stash:
+    """Declare a gate.
+
+    Args:
+        name: The gate's resource name, unique in the program.
+        facts: What, when it changes, makes the check run again; no secrets.
+        check: Raises MailCryptError, or returns what it saw in one line.
+        needs: What ``check`` is called with; may be secret, is not stored.
+        opts: Parent and dependencies.
+
+    """
+
+    async def hook(_: pulumi.ResourceHookArgs) -> None:
+        value = cast("_T", await needs.future())
+        try:
+            seen = await asyncio.to_thread(check, value)
+        except MailCryptError as error:
+            raise RuntimeError(f"{name}: {error}") from None
+        pulumi.log.info(f"{name}: {seen}")
+
+    bound = pulumi.ResourceHook(f"{name}-check", hook)
+    hooks = pulumi.ResourceHookBinding(before_create=[bound], before_update=[bound])
+    merged = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=hooks))
+    return pulumi.Stash(name, input=dict(facts), opts=merged)
+
+
+def behind(gate_: pulumi.Stash, value: Input[Any]) -> Output[Any]:
+    """Return the value, resolved only after the gate has held."""
+    return pulumi.Output.all(value, gate_.input).apply(lambda both: both[0])
+
+
+def generate_once(name: str, secret: str, opts: pulumi.ResourceOptions) -> Output[str]:
+    """Keep the first value that was ever given, as a secret in the state."""
+    keep = pulumi.ResourceOptions(ignore_changes=["input"])
+    stash = pulumi.Stash(
+        name,
+        input=pulumi.Output.secret(secret),
+        opts=pulumi.ResourceOptions.merge(opts, keep),
+    )
+    return pulumi.Output.secret(stash.input)

@@ -1,0 +1,23 @@
+"""Small conversions of outputs that the rooms of the graph share."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import pulumi
+
+from mailcrypt_component.model.errors import MailCryptError
+
+_T = TypeVar("_T")
+
+
+def plainly(function: Callable[..., _T], *args: Any) -> _T:
+    """Call a function; turn a fault that a person can fix into an error without a traceback."""
+    try:
+        return function(*args)
+    except MailCryptError as error:
+        raise pulumi.RunError(str(error)) from None
+
+
+def public(value: pulumi.Output[Any]) -> pulumi.Output[Any]:
+    """Remove the secret mark from a value that is derived from a key but does not reveal it."""
+    return pulumi.Output.unsecret(value)

@@ -1,0 +1,391 @@
+"""The component: keys, configuration, volumes, gates and server as one graph.
+
+No ``from __future__ import annotations`` here: Pulumi's component host reads the
+annotations as types.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pulumi
+import pulumi_docker as docker
+import pulumi_tls as tls
+
+from mailcrypt_component.args import MailCryptServerArgs
+from mailcrypt_component.checks.preflight.plan import Plan
+from mailcrypt_component.checks.proof.target import Target
+from mailcrypt_component.component.container import Certificate, Parts, server_container
+from mailcrypt_component.component.dovecot_config import DovecotConfig
+from mailcrypt_component.component.gates import behind, gate, generate_once
+from mailcrypt_component.component.key_ring import KeyRing
+from mailcrypt_component.component.outputs import plainly, public
+from mailcrypt_component.docker_api.address import refuse_context
+from mailcrypt_component.model import dms
+from mailcrypt_component.model.accounts import Account, Wanted
+from mailcrypt_component.model.dialects import Dialect
+from mailcrypt_component.model.settings import (
+    STORES,
+    AccountSettings,
+    TlsMode,
+    read_settings,
+)
+
+_YEAR_HOURS: Final = 24 * 365
+
+
+@dataclass(frozen=True)
+class _Stores:
+    """Where each store lies: a volume's name or a host path, by the store's name."""
+
+    sources: Mapping[str, pulumi.Output[str]]
+    volumes: list[pulumi.Resource] = field(default_factory=list)
+
+
+class MailCryptServer(pulumi.ComponentResource):
+    """A docker-mailserver whose stored mail is encrypted, and proven to be.
+
+    Every output resolves only after the proof has held, so nothing can be built
+    on a server that is not proven.
+    """
+
+    endpoints: pulumi.Output[dict[str, str]]
+    """address:port on the Docker host, by service or container port."""
+    container_id: pulumi.Output[str]
+    container_name: pulumi.Output[str]
+    network: pulumi.Output[str]
+    """The name of the server's network."""
+    volumes: pulumi.Output[dict[str, str]]
+    """Where mail, state, logs and config lie: volume names or host paths."""
+    public_key: pulumi.Output[str]
+    """The current public key as PEM."""
+    key_id: pulumi.Output[str]
+    """The current key's id: the digest in the header of each new mail."""
+    key_ids: pulumi.Output[list[str]]
+    """Every key's id, newest first."""
+    image_id: pulumi.Output[str]
+    dialect: pulumi.Output[str]
+    config_digest: pulumi.Output[str]
+    account_passwords: pulumi.Output[dict[str, str]]
+    """The passwords that were made, by address; secret."""
+    verify_target: pulumi.Output[str]
+    """What ``mailcrypt verify`` needs, as JSON; secret."""
+
+    def __init__(
+        self,
+        name: str,
+        args: MailCryptServerArgs,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        settings = plainly(read_settings, args)
+        props = {"image": settings.image, "hostname": settings.hostname}
+        super().__init__("mailcrypt:index:MailCryptServer", name, props, opts)
+        self._name = name
+        self._full_name = f"{name}-{pulumi.get_stack()}"
+        self._settings = settings
+        self._provider = self._make_provider()
+        self._host = self._docker_host()
+        self._made_passwords: dict[str, pulumi.Output[str]] = {}
+
+        image = self._image()
+        ring = KeyRing(f"{name}-ring", settings, self._child())
+        config = DovecotConfig(f"{name}-dovecot", settings, image, self._host, self._child())
+        stores = self._stores()
+        parts = Parts(image, ring, config, stores.sources, self._network(), self._certificate())
+        preflight = self._preflight(parts, stores)
+        password, accounts = self._accounts(parts, preflight)
+        server = self._server(parts, [preflight, accounts])
+        target = self._target(parts, server, password)
+        proof = self._proof(parts, server, target)
+        self._publish(parts, server, target, proof)
+
+    def _child(
+        self,
+        *,
+        depends_on: Sequence[pulumi.Resource] = (),
+        protect: bool = False,
+        keep: bool = False,
+    ) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(
+            parent=self,
+            depends_on=list(depends_on),
+            protect=protect or None,
+            retain_on_delete=keep or None,
+        )
+
+    def _docker(self, **options: Any) -> pulumi.ResourceOptions:
+        """Options of a Docker resource; it goes to dockerHost where that is set."""
+        chosen = pulumi.ResourceOptions(provider=self._provider) if self._provider else None
+        return pulumi.ResourceOptions.merge(self._child(**options), chosen)
+
+    def _make_provider(self) -> docker.Provider | None:
+        host = self._settings.docker_host
+        if host is None:
+            return None
+        return docker.Provider(f"{self._name}-docker", host=host, opts=self._child())
+
+    def _docker_host(self) -> pulumi.Output[str | None]:
+        """Return the host that the gates ask: the one that the resources go to."""
+        config = pulumi.Config("docker")
+        plainly(refuse_context, os.environ.get("DOCKER_CONTEXT") or config.get("context"))
+        given = self.get_provider("docker:index/container:Container")
+        if self._settings.docker_host is None and isinstance(given, docker.Provider):
+            return pulumi.Output.all(given.host, given.context).apply(
+                lambda found: _host_without_context(*found)
+            )
+        return pulumi.Output.from_input(self._settings.docker_host or config.get("host"))
+
+    def _image(self) -> pulumi.Output[str]:
+        image = self._settings.image
+        if image.startswith("sha256:"):
+            return pulumi.Output.from_input(image)
+        pulled = docker.RemoteImage(
+            f"{self._name}-image", name=image, keep_locally=True, opts=self._docker()
+        )
+        return pulled.image_id
+
+    def _stores(self) -> _Stores:
+        settings = self._settings
+        sources: dict[str, pulumi.Output[str]] = {}
+        volumes: list[pulumi.Resource] = []
+        for store in STORES:
+            if store in settings.binds:
+                sources[store] = pulumi.Output.from_input(settings.binds[store])
+                continue
+            volume = docker.Volume(
+                f"{self._name}-{store}",
+                name=f"{self._full_name}-{store}",
+                opts=self._docker(protect=settings.protect, keep=settings.keep_mail),
+            )
+            sources[store] = volume.name
+            volumes.append(volume)
+        return _Stores(sources, volumes)
+
+    def _network(self) -> pulumi.Output[str]:
+        if self._settings.network is not None:
+            return pulumi.Output.from_input(self._settings.network)
+        made = docker.Network(f"{self._name}-network", name=self._full_name, opts=self._docker())
+        return made.name
+
+    def _preflight(self, parts: Parts, stores: _Stores) -> pulumi.Stash:
+        settings = self._settings
+        ring, sources = parts.ring, parts.stores
+        facts = {
+            "image": parts.image,
+            "config": parts.config.digest,
+            "keyIds": ring.key_ids,
+            **({"givenUp": list(settings.give_up_keys)} if settings.give_up_keys else {}),
+            "mail": sources["mail"],
+            "configFolder": sources["config"],
+            "mounts": [f"{mount.source}:{mount.target}" for mount in settings.mounts],
+            "ports": [f"{port.address}:{port.external}" for port in settings.ports],
+        }
+        plan = pulumi.Output.all(
+            self._host,
+            parts.image,
+            parts.config.text,
+            parts.config.dialect,
+            ring.key_ids,
+            public(ring.keys.apply(lambda keys: {key.name: key.curve for key in keys})),
+            sources["mail"],
+            sources["config"],
+        ).apply(self._plan)
+        opts = self._child(depends_on=stores.volumes)
+        return gate(f"{self._name}-preflight", facts, _run_preflight, plan, opts)
+
+    def _plan(self, found: Sequence[Any]) -> Plan:
+        settings = self._settings
+        host, image, configuration, dialect, key_ids, curves, mail, config = found
+        return Plan(
+            docker_host=host,
+            stack=pulumi.get_stack(),
+            image=image,
+            server=self._full_name,
+            dialect=Dialect(dialect),
+            configuration=configuration,
+            curves=curves,
+            key_ids=tuple(key_ids),
+            given_up=settings.give_up_keys,
+            mail=mail,
+            config=config,
+            mounts=settings.mounts,
+            ports=settings.ports,
+            deadline=settings.deadline,
+        )
+
+    def _accounts(
+        self, parts: Parts, preflight: pulumi.Stash
+    ) -> tuple[pulumi.Output[str], pulumi.Stash]:
+        """Write the declared accounts and the probe's before the server starts."""
+        settings = self._settings
+        password = generate_once(
+            f"{self._name}-probe-password", secrets.token_urlsafe(24), self._child()
+        )
+        facts_of = [self._account_facts(account) for account in settings.accounts]
+        declared = pulumi.Output.secret(facts_of)
+        config = parts.stores["config"]
+        wanted = pulumi.Output.all(self._host, parts.image, config, declared, password).apply(
+            lambda found: Wanted(
+                docker_host=found[0],
+                image=found[1],
+                config=found[2],
+                declared=tuple(Account(**account) for account in found[3]),
+                probe=Account(settings.probe_address, password=found[4]),
+            )
+        )
+        facts = {
+            "config": config,
+            "accounts": declared,
+            "probe": settings.probe_address,
+            "probeAlias": settings.probe_address,  # A server of before gets one, too.
+            "probePassword": password,
+        }
+        opts = self._child(depends_on=[preflight])
+        name = f"{self._name}-accounts"
+        return password, gate(name, facts, _write_accounts, wanted, opts)
+
+    def _account_facts(self, account: AccountSettings) -> dict[str, Any]:
+        if account.password_hash is not None:
+            return {"address": account.address, "password_hash": account.password_hash}
+        password = account.password
+        if password is None:
+            name = f"{self._name}-password-{account.address}"
+            password = generate_once(name, secrets.token_urlsafe(15), self._child())
+            self._made_passwords[account.address] = password
+        return {"address": account.address, "password": password}
+
+    def _certificate(self) -> Certificate | None:
+        """Return the certificate, or None where DMS's own settings decide."""
+        chosen = self._settings.tls
+        if chosen.mode is TlsMode.DMS:
+            return None
+        if chosen.mode is TlsMode.PROVIDED:
+            certificate = pulumi.Output.from_input(chosen.certificate)
+            return Certificate(certificate, pulumi.Output.secret(chosen.private_key))
+        return self._self_signed()
+
+    def _self_signed(self) -> Certificate:
+        key = tls.PrivateKey(
+            f"{self._name}-tls-key", algorithm="ECDSA", ecdsa_curve="P256", opts=self._child()
+        )
+        private: pulumi.Output[str] = pulumi.Output.secret(key.private_key_pem_pkcs8)
+        certificate = tls.SelfSignedCert(
+            f"{self._name}-tls",
+            private_key_pem=private,
+            allowed_uses=["digital_signature", "server_auth"],
+            dns_names=[self._settings.hostname],
+            subject={"common_name": self._settings.hostname},
+            validity_period_hours=10 * _YEAR_HOURS,
+            opts=self._child(),
+        )
+        return Certificate(certificate.cert_pem, private)
+
+    def _server(self, parts: Parts, needs: Sequence[pulumi.Resource]) -> docker.Container:
+        return server_container(
+            f"{self._name}-server",
+            self._full_name,
+            self._settings,
+            parts,
+            self._docker(depends_on=needs),
+        )
+
+    def _target(
+        self,
+        parts: Parts,
+        server: docker.Container,
+        password: pulumi.Output[str],
+    ) -> pulumi.Output[Target]:
+        settings = self._settings
+        found = pulumi.Output.all(
+            self._host, server.id, parts.config.dialect, parts.ring.key_ids, password
+        )
+        target: pulumi.Output[Target] = found.apply(
+            lambda facts: Target(
+                docker_host=facts[0],
+                container=facts[1],
+                dialect=Dialect(facts[2]),
+                key_ids=tuple(facts[3]),
+                account=settings.probe_address,
+                deadline=settings.deadline,
+                password=facts[4],
+            )
+        )
+        return pulumi.Output.secret(target)
+
+    def _proof(
+        self, parts: Parts, server: docker.Container, target: pulumi.Output[Target]
+    ) -> pulumi.Stash:
+        facts = {
+            "server": server.id,
+            "config": parts.config.digest,
+            "keyIds": parts.ring.key_ids,
+        }
+        opts = self._child(depends_on=[server])
+        return gate(f"{self._name}-proof", facts, _prove, target, opts)
+
+    def _publish(
+        self,
+        parts: Parts,
+        server: docker.Container,
+        target: pulumi.Output[Target],
+        proof: pulumi.Stash,
+    ) -> None:
+        ring, config = parts.ring, parts.config
+        self.endpoints = behind(proof, self._endpoints())
+        self.container_id = behind(proof, server.id)
+        self.container_name = behind(proof, server.name)
+        self.network = behind(proof, parts.network)
+        self.volumes = behind(proof, dict(parts.stores))
+        self.public_key = behind(proof, ring.public_key)
+        self.key_id = behind(proof, _current(ring))
+        self.key_ids = behind(proof, ring.key_ids)
+        self.image_id = behind(proof, parts.image)
+        self.dialect = behind(proof, config.dialect)
+        self.config_digest = behind(proof, config.digest)
+        self.account_passwords = behind(proof, pulumi.Output.secret(self._made_passwords))
+        self.verify_target = behind(proof, target.apply(lambda found: json.dumps(found.as_json())))
+        self.register_outputs(
+            {
+                "endpoints": self.endpoints,
+                "containerName": self.container_name,
+                "keyId": self.key_id,
+            }
+        )
+
+    def _endpoints(self) -> dict[str, str]:
+        names = {number: service for service, number in dms.PORTS.items()}
+        return {
+            names.get(port.internal, str(port.internal)): f"{port.address}:{port.external}"
+            for port in self._settings.ports
+        }
+
+
+def _run_preflight(plan: Plan) -> str:
+    """Import what talks to servers only when it is needed; it would slow down each no-op."""
+    from mailcrypt_component.checks.preflight.run import run_preflight  # noqa: PLC0415
+
+    return run_preflight(plan)
+
+
+def _write_accounts(wanted: Wanted) -> str:
+    from mailcrypt_component.checks.accounts import write_accounts  # noqa: PLC0415
+
+    return write_accounts(wanted)
+
+
+def _prove(target: Target) -> str:
+    from mailcrypt_component.checks.proof.run import verify  # noqa: PLC0415
+
+    return verify(target).short
+
+
+def _host_without_context(host: str | None, context: str | None) -> str | None:
+    plainly(refuse_context, context)
+    return host
+
+
+def _current(ring: KeyRing) -> pulumi.Output[str]:
+    return ring.key_ids.apply(lambda ids: ids[0])

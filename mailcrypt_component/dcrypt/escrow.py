@@ -1,0 +1,154 @@
+"""The ring in one passphrase-protected text file that ``openssl`` alone can open.
+
+Each key is a PEM block ``ENCRYPTED PRIVATE KEY``: PKCS#8 (RFC 5958) under PBES2
+(RFC 8018) with PBKDF2-HMAC-SHA256 and AES-256-CBC.  Names, ids and how to open it stand
+beside in clear.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import textwrap
+import time
+from base64 import b64encode
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from mailcrypt_component.dcrypt.key_id import key_id
+from mailcrypt_component.dcrypt.keys import PrivateKey, load_private_key
+from mailcrypt_component.model.errors import KeyFault
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROUNDS: Final = 600_000
+LEAST_PASSPHRASE: Final = 12
+"""Bytes; a shorter passphrase is refused."""
+
+_PEM: Final = re.compile(
+    r"-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL
+)
+_HEAD: Final = """\
+mailcrypt escrow of the stack {stack}, written {date}
+
+With this file and its passphrase all mail that was encrypted to these keys can be
+read, without the server and without this program's makers.  Keep it apart from
+the mail, and the passphrase apart from this file.
+
+To read a whole store:     mailcrypt recover STORE --escrow FILE --out DIR
+To take a key out by hand: copy its block, from BEGIN to END, into key.pem, then
+                           openssl pkey -in key.pem -out plain.pem
+(PKCS#8, PBES2, PBKDF2 with HMAC-SHA-256 and {rounds} rounds, AES-256-CBC.)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class EscrowKey:
+    """A key as it goes into escrow."""
+
+    name: str
+    key_id: str
+    key: PrivateKey
+
+
+def write_escrow(keys: Sequence[EscrowKey], passphrase: bytes, stack: str, now: float) -> str:
+    """Return the file's text, read back and compared.
+
+    Args:
+        keys: The ring, current key first.
+        passphrase: At least 12 bytes.
+        stack: The stack's name, for people.
+        now: Seconds since 1970.
+
+    Raises:
+        KeyFault: The ring is empty, the passphrase too short, or what was made does
+            not open again.
+
+    """
+    if not keys:
+        raise KeyFault("an empty ring", where="escrow", expected="at least one key")
+    if len(passphrase) < LEAST_PASSPHRASE:
+        raise KeyFault(
+            f"a passphrase of {len(passphrase)} bytes",
+            where="passphrase",
+            expected=f"at least {LEAST_PASSPHRASE}",
+            hint="five words that do not belong together are easy to remember",
+        )
+    date = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
+    parts = [_HEAD.format(stack=stack, date=date, rounds=f"{ROUNDS:,}")]
+    for number, key in enumerate(keys):
+        use = "current" if not number else "retired"
+        der = key.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        parts.append(f"key {key.name} ({use})\nid  {key.key_id}\n{_encrypted(der, passphrase)}")
+    text = "\n".join(parts)
+    if set(load_keys(text, passphrase)) != {key.key_id for key in keys}:
+        raise KeyFault("what was written does not open to the same keys", where="escrow")
+    return text
+
+
+def load_keys(
+    text: str, passphrase: bytes | None = None, *, where: str = "escrow"
+) -> dict[str, PrivateKey]:
+    """Return every private key of an escrow file, or of any text with PEM blocks, by key id.
+
+    Raises:
+        KeyFault: There is no key in it, or one does not open.
+
+    """
+    blocks = _PEM.finditer(text.replace("\r\n", "\n"))
+    found = {}
+    for block in blocks:
+        secret = passphrase if is_encrypted(block.group()) else None
+        try:
+            key = load_private_key(block.group().encode(), secret)
+        except KeyFault as fault:
+            raise KeyFault(fault.found, where=where, expected=fault.expected) from None
+        found[key_id(key.public_key())] = key
+    if not found:
+        raise KeyFault("no private key", where=where, expected="private keys in PEM")
+    return found
+
+
+def is_encrypted(text: str) -> bool:
+    """Tell whether a passphrase is needed."""
+    return "BEGIN ENCRYPTED PRIVATE KEY" in text or "Proc-Type: 4,ENCRYPTED" in text
+
+
+def _encrypted(der: bytes, passphrase: bytes) -> str:
+    salt, iv = os.urandom(16), os.urandom(16)
+    key = hashlib.pbkdf2_hmac("sha256", passphrase, salt, ROUNDS, 32)
+    fill = 16 - len(der) % 16
+    encryptor = Cipher(AES(key), CBC(iv)).encryptor()
+    encrypted = encryptor.update(der + bytes([fill]) * fill) + encryptor.finalize()
+    rounds = _tlv(0x02, ROUNDS.to_bytes(3))
+    kdf = _sequence(_PBKDF2, _sequence(_tlv(0x04, salt), rounds, _sequence(_HMAC_SHA256, _NULL)))
+    cipher = _sequence(_AES_256_CBC, _tlv(0x04, iv))
+    whole = _sequence(_sequence(_PBES2, _sequence(kdf, cipher)), _tlv(0x04, encrypted))
+    body = "\n".join(textwrap.wrap(b64encode(whole).decode(), 64))
+    return f"-----BEGIN ENCRYPTED PRIVATE KEY-----\n{body}\n-----END ENCRYPTED PRIVATE KEY-----\n"
+
+
+def _tlv(tag: int, value: bytes) -> bytes:
+    size = len(value)
+    if size < 0x80:  # noqa: PLR2004  (X.690, 8.1.3)
+        return bytes([tag, size]) + value
+    length = size.to_bytes((size.bit_length() + 7) // 8)
+    return bytes([tag, 0x80 | len(length)]) + length + value
+
+
+def _sequence(*parts: bytes) -> bytes:
+    return _tlv(0x30, b"".join(parts))
+
+
+_PBES2: Final = bytes.fromhex("06092a864886f70d01050d")
+_PBKDF2: Final = bytes.fromhex("06092a864886f70d01050c")
+_HMAC_SHA256: Final = bytes.fromhex("06082a864886f70d0209")
+_AES_256_CBC: Final = bytes.fromhex("060960864801650304012a")
+_NULL: Final = bytes.fromhex("0500")

@@ -1,0 +1,1 @@
+"""How this project speaks to a Docker engine."""

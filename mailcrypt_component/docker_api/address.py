@@ -1,0 +1,66 @@
+"""Tell in a millisecond whether something listens where the Docker engine should be."""
+
+from __future__ import annotations
+
+import os
+import socket
+from urllib.parse import urlsplit
+
+from mailcrypt_component.model.errors import MailCryptError, UnreachableError
+
+DEFAULT_HOST = "unix:///var/run/docker.sock"
+_SECONDS = 5.0
+
+
+def require_engine(docker_host: str | None) -> None:
+    """Connect to the engine's socket and close it again.
+
+    A host over SSH is left to the provider, which says itself what is wrong.
+
+    Raises:
+        UnreachableError: Nothing listens there.
+
+    """
+    host = docker_host or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+    try:
+        _connect(host)
+    except (OSError, ValueError) as error:
+        raise unreachable(host, error) from None
+
+
+def refuse_context(context: str | None) -> None:
+    """Refuse a Docker context: the provider would follow it, and none of the gates.
+
+    Raises:
+        MailCryptError: One is set.
+
+    """
+    if context:
+        raise MailCryptError(
+            f"the Docker context {context} is set",
+            where="DOCKER_CONTEXT (or docker:context, or the provider's context)",
+            expected="an engine that is named by its address",
+            hint="take the context away, and set mailcrypt:dockerHost to the endpoint that "
+            f"`docker context inspect {context}` shows",
+        )
+
+
+def unreachable(host: str, error: Exception) -> UnreachableError:
+    """Return the error for an engine that does not answer."""
+    return UnreachableError(
+        f"no Docker engine answers ({error})",
+        where=f"dockerHost {host}",
+        expected="a running Docker engine",
+        hint="start it, or set mailcrypt:dockerHost (or DOCKER_HOST)",
+    )
+
+
+def _connect(host: str) -> None:
+    parts = urlsplit(host)
+    if parts.scheme == "unix":
+        with socket.socket(socket.AF_UNIX) as end:
+            end.settimeout(_SECONDS)
+            end.connect(parts.path)
+    elif parts.scheme == "tcp":
+        address = (parts.hostname or "localhost", parts.port or 2375)
+        socket.create_connection(address, _SECONDS).close()

@@ -1,0 +1,94 @@
+"""Connects to a Docker engine: a socket of this machine, TLS or SSH.
+
+Everything goes through the Docker API, so a remote host needs no path and no
+port of its own to be reachable.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import docker
+import docker.errors
+import requests.exceptions
+
+from mailcrypt_component.docker_api.address import DEFAULT_HOST, unreachable
+from mailcrypt_component.docker_api.ssh import tunnel
+from mailcrypt_component.model.errors import UnreachableError
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.containers import Container
+
+NOT_ANSWERING: Final = (
+    docker.errors.DockerException,
+    requests.exceptions.RequestException,
+    OSError,
+)
+"""What the Docker SDK raises when an engine refuses or cannot be reached."""
+
+_API_SECONDS: Final = 60
+
+
+def connect(docker_host: str | None = None) -> DockerClient:
+    """Return a client of an engine that answers.
+
+    Args:
+        docker_host: ``unix://``, ``tcp://`` or ``ssh://``; None for the
+            environment's ``DOCKER_HOST``, else the default socket.
+
+    Raises:
+        UnreachableError: No engine answers there.
+
+    """
+    host = docker_host or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+    try:
+        client = _client(host)
+        client.ping()
+    except NOT_ANSWERING as error:
+        raise unreachable(host, error) from None
+    return client
+
+
+def _client(host: str) -> DockerClient:
+    """Return a client; the certificates of the environment serve any host, as for the provider."""
+    if host.startswith("ssh://"):
+        return docker.DockerClient(base_url=tunnel(host), timeout=_API_SECONDS)
+    return docker.from_env(timeout=_API_SECONDS, environment={**os.environ, "DOCKER_HOST": host})
+
+
+def refresh(container: Container) -> None:
+    """Ask the engine anew for what a container is.
+
+    Raises:
+        UnreachableError: It is gone, or the engine does not answer.
+
+    """
+    try:
+        container.reload()
+    except NOT_ANSWERING as error:
+        raise UnreachableError(explained(error), where=f"container {container.name}") from None
+
+
+def api_of(container: Container) -> docker.APIClient:
+    """Return the engine's API that a container was found through."""
+    client = container.client
+    if client is None:
+        raise UnreachableError("it belongs to no engine", where=f"container {container.name}")
+    return client.api
+
+
+def explained(error: BaseException) -> str:
+    """Return what the engine said, without the SDK's wrapping."""
+    return str(getattr(error, "explanation", None) or error)
+
+
+def moment(text: str) -> datetime:
+    """Return an engine's own statement of time (RFC 3339 with nanoseconds), to the second.
+
+    >>> moment("2026-11-25T02:57:02.589031318Z")
+    datetime.datetime(2026, 11, 25, 2, 57, 2, tzinfo=datetime.timezone.utc)
+    """
+    return datetime.fromisoformat(text.partition(".")[0].rstrip("Z")).replace(tzinfo=UTC)

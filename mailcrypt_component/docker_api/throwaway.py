@@ -1,0 +1,106 @@
+"""Runs containers that are removed after use, even if this program is killed."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+import docker.errors
+import docker.types
+
+from mailcrypt_component.docker_api.connect import NOT_ANSWERING, explained, moment
+from mailcrypt_component.docker_api.files import File, put_files
+from mailcrypt_component.model.errors import UnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from docker import DockerClient
+    from docker.models.containers import Container
+
+THROWAWAY_LABEL: Final = "mailcrypt.throwaway"
+"""On every throw-away container; its value is the Unix time it may live until."""
+
+_START_SECONDS: Final = 60
+"""A throw-away container not started this long after it was created was left by a killed run."""
+
+
+@contextmanager
+def throwaway(
+    client: DockerClient,
+    image: str,
+    *,
+    mounts: Sequence[docker.types.Mount] = (),
+    files: Sequence[File] = (),
+    purpose: str,
+    lifetime: int = 600,
+    waiting: Sequence[str] = (),
+) -> Iterator[Container]:
+    """Run a container of the image that only waits, without network, and remove it.
+
+    It ends and is removed by itself after ``lifetime`` seconds, or where another command
+    to wait with is given, at the end of that; the next one sweeps what
+    a killed program left before its start.
+
+    Raises:
+        UnreachableError: The image is not there, or the engine refused.
+
+    """
+    _sweep(client)
+    try:
+        container = client.containers.create(
+            image,
+            entrypoint=list(waiting) or ["sleep", str(lifetime)],
+            command=[],
+            name=f"mailcrypt-{purpose}-{secrets.token_hex(4)}",
+            network_mode="none",
+            mounts=list(mounts),
+            labels={THROWAWAY_LABEL: str(int(time.time()) + lifetime)},
+            healthcheck={"test": ["NONE"]},
+            init=True,
+            auto_remove=True,
+        )
+    except docker.errors.ImageNotFound:
+        raise UnreachableError(
+            f"the image {image} is not there",
+            where="image",
+            expected="an image that the Docker host has or can pull",
+            hint=f"docker pull {image}",
+        ) from None
+    except NOT_ANSWERING as error:
+        raise UnreachableError(explained(error), where=f"image {image}") from None
+    try:
+        put_files(container, files)
+        container.start()
+        yield container
+    finally:
+        _remove(container)
+
+
+def _remove(container: Container) -> None:
+    try:
+        container.remove(force=True, v=True)
+    except docker.errors.NotFound:
+        return
+    except docker.errors.APIError as error:
+        if error.status_code != HTTPStatus.CONFLICT:  # It is being removed already.
+            raise
+
+
+def _sweep(client: DockerClient) -> None:
+    for container in client.containers.list(
+        all=True, filters={"label": THROWAWAY_LABEL}, ignore_removed=True
+    ):
+        until = container.labels.get(THROWAWAY_LABEL, "")
+        if (until.isdecimal() and int(until) < time.time()) or (
+            container.status == "created" and _age(container) > _START_SECONDS
+        ):
+            _remove(container)
+
+
+def _age(container: Container) -> float:
+    """Return for how many seconds a container has been there."""
+    return time.time() - moment(container.attrs["Created"]).timestamp()

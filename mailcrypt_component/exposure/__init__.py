@@ -1,0 +1,1 @@
+"""What whoever takes the disk can read."""

@@ -1,0 +1,147 @@
+"""Merge declared mail accounts into docker-mailserver's account file.
+
+Declared accounts are written, those that are no longer declared are taken out,
+and every line that someone added with DMS's own ``setup email add`` stays as it
+is.  Values only; ``provision`` carries the texts into the configuration folder.
+
+Source of the format: docker-mailserver's documentation on accounts
+(``user@domain|{SCHEME}hash``, further fields after another ``|`` are kept).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import bcrypt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+RECORD_FILE: Final = "mailcrypt-accounts.list"
+"""Lies beside the account file and names the addresses that were written by us."""
+
+_BCRYPT: Final = "{BLF-CRYPT}"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A declared account with its password or its ready hash."""
+
+    address: str
+    password: str | None = field(default=None, repr=False)
+    password_hash: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The accounts of a server, and where they are written.
+
+    ``image`` is one with a shell, ``config`` the configuration folder: a volume's name or a
+    path on the Docker host.
+    """
+
+    docker_host: str | None
+    image: str
+    config: str
+    declared: tuple[Account, ...]
+    probe: Account
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The new texts of the account file, the receive-access file and the record."""
+
+    accounts: str = field(repr=False)
+    receive_access: str
+    record: str
+
+
+def merge(
+    accounts: str,
+    receive_access: str,
+    record: str,
+    declared: Sequence[Account],
+    probe: Account,
+) -> Merged:
+    """Return the three texts with the declared accounts and the probe's in them.
+
+    Args:
+        accounts: The account file as it is, empty where there is none.
+        receive_access: The receive-access file as it is.
+        record: The record of what was written before.
+        declared: The declared accounts.
+        probe: The account of the proof, which takes no mail from outside.
+
+    """
+    lines = _by_address(accounts.splitlines(), "|")
+    wanted = [*declared, probe]
+    for address in set(record.split()) - {account.address for account in wanted}:
+        lines.pop(address, None)
+    for account in wanted:
+        lines[account.address] = _line(account, lines.get(account.address, ""))
+    access = _by_address(receive_access.splitlines(), None)
+    for address in _probes(record, probe):
+        access.pop(address, None)
+    access[probe.address] = f"{probe.address} REJECT"
+    written = sorted(account.address for account in wanted)
+    return Merged(_text(lines.values()), _text(access.values()), _text(written))
+
+
+def keep_to_itself(aliases: str, record: str, probe: Account) -> str:
+    """Return the alias file with the probe as its own alias, which a catch-all cannot take.
+
+    Args:
+        aliases: The alias file as it is; every other line stays.
+        record: The record of what was written before.
+        probe: The account of the proof.
+
+    """
+    ours = {probe.address, *_probes(record, probe)}
+    kept = [line for line in aliases.splitlines() if (line.split() or [""])[0] not in ours]
+    return _text([*kept, f"{probe.address} {probe.address}"])
+
+
+def _probes(record: str, probe: Account) -> set[str]:
+    """Return the addresses that the probe had before."""
+    user = probe.address.partition("@")[0]
+    return {address for address in record.split() if address.startswith(f"{user}@")}
+
+
+def _by_address(lines: Iterable[str], separator: str | None) -> dict[str, str]:
+    """Index lines by the address they start with; comments keep a key of their own."""
+    indexed: Mapping[str, str] = {
+        (line if line.startswith("#") else line.split(separator)[0].strip().lower()): line
+        for line in lines
+        if line.strip()
+    }
+    return dict(indexed)
+
+
+def _line(account: Account, old: str) -> str:
+    _, _, rest = old.partition("|")
+    old_hash, separator, further = rest.partition("|")
+    return f"{account.address}|{_hash(account, old_hash.strip())}{separator}{further}"
+
+
+def _hash(account: Account, old_hash: str) -> str:
+    """Hash the password, or keep the hash that already fits it."""
+    if account.password is None:
+        return account.password_hash or ""
+    if _fits(account.password, old_hash):
+        return old_hash
+    return _BCRYPT + bcrypt.hashpw(account.password.encode(), bcrypt.gensalt(rounds=10)).decode()
+
+
+def _fits(password: str, old_hash: str) -> bool:
+    if not old_hash.startswith(_BCRYPT):
+        return False
+    try:
+        return bcrypt.checkpw(password.encode(), old_hash.removeprefix(_BCRYPT).encode())
+    except ValueError:
+        # The line was edited by hand into no hash at all; it is written anew.
+        return False
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)

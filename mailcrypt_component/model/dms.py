@@ -1,0 +1,86 @@
+"""The contract of docker-mailserver (DMS) that this project relies on.
+
+Paths, names and the files that its ``setup`` command writes.  Values only: this
+module asks no server.  Source: docker-mailserver's documentation and its
+start-up scripts, releases 15.1 and 16.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from mailcrypt_component.model.dialects import Dialect
+
+CONFIG_DIR: Final = "/tmp/docker-mailserver"  # noqa: S108  (DMS's fixed path in the container)
+MAIL_DIR: Final = "/var/mail"
+STATE_DIR: Final = "/var/mail-state"
+LOG_DIR: Final = "/var/log/mail"
+CERTS_DIR: Final = "/certs"
+TLS_DIR: Final = "/etc/mailcrypt-tls"
+
+CUSTOM_CONF: Final = "/etc/dovecot/conf.d/10-custom.conf"
+"""Read before ``10-mail.conf``, which adds its plugins to ours, and every protocol's file."""
+
+LOCAL_CONF: Final = "/etc/dovecot/local.conf"
+"""DMS copies ``dovecot.cf`` of the configuration folder here; read last."""
+
+ACCOUNTS_FILE: Final = "postfix-accounts.cf"
+RECEIVE_ACCESS_FILE: Final = "postfix-receive-access.cf"
+ALIASES_FILE: Final = "postfix-virtual.cf"
+STARTED: Final = "is up and running"
+"""DMS prints it when it has written every file and started every service."""
+DOVECOT_LOG: Final = "/var/log/supervisor/dovecot.log"
+"""What Dovecot says before it has opened its own log."""
+
+DOVECOT_RUN_DIR: Final = "/run/dovecot"
+LMTP_SOCKET: Final = f"{DOVECOT_RUN_DIR}/lmtp"
+PICKUP: Final = "/var/spool/postfix/public/pickup"
+"""A FIFO in DMS's master.cf, a socket in Debian's."""
+
+
+PORTS: Final = {"smtp": 25, "submissions": 465, "submission": 587, "imap": 143, "imaps": 993}
+"""Container ports by service name (RFC 6335 names)."""
+
+PROTOCOLS: Final = ("lmtp", "lda", "imap", "pop3")
+"""Every protocol of Dovecot that writes or reads mail."""
+
+_DIALECT_OF_MAJOR = {**dict.fromkeys(range(12, 16), Dialect.V2_3), 16: Dialect.V2_4}
+_TAG = re.compile(
+    r"(?:(?:docker\.io/)?mailserver|ghcr\.io/docker-mailserver)"
+    r"/docker-mailserver:v?(\d+)(?:\.\d+)*"
+)
+"""DMS's own releases; somebody's own build may carry another Dovecot."""
+
+
+def dialect_of_tag(image: str) -> Dialect | None:
+    """Tell the dialect of a released DMS tag, or None where the image must be asked."""
+    found = _TAG.fullmatch(image)
+    return _DIALECT_OF_MAJOR.get(int(found.group(1))) if found else None
+
+
+HEALTH_SCRIPT: Final = rf"""
+use strict; use warnings; use Fcntl; use IO::Socket::INET; use IO::Socket::UNIX;
+$SIG{{ALRM}} = sub {{ print "no greeting in time\n"; exit 1 }}; alarm 5;
+my $lmtp = IO::Socket::UNIX->new(Peer => "{LMTP_SOCKET}")
+  or do {{ print "LMTP does not answer: $!\n"; exit 1 }};
+my $said = <$lmtp> // "";
+$said =~ /^220/ or do {{ print "LMTP greets with: $said\n"; exit 1 }};
+print $lmtp "QUIT\r\n";
+my $imap = IO::Socket::INET->new(PeerAddr => "127.0.0.1", PeerPort => 143)
+  or do {{ print "IMAP does not answer: $!\n"; exit 1 }};
+$said = <$imap> // "";
+$said =~ /^\* OK/ or do {{ print "IMAP greets with: $said\n"; exit 1 }};
+print $imap "a LOGOUT\r\n";
+(-p "{PICKUP}" ? sysopen(my $pickup, "{PICKUP}", O_WRONLY | O_NONBLOCK)
+  : IO::Socket::UNIX->new(Peer => "{PICKUP}"))
+  or do {{ print "Postfix does not take mail: $!\n"; exit 1 }};
+print "LMTP, IMAP and Postfix answer\n";
+"""
+"""Asks LMTP and IMAP for their greeting, and whether Postfix takes local mail.
+
+DMS's own health check asks the supervisor at most, which does not see a Dovecot that dies
+again and again.
+"""
+
+HEALTH_CHECK: Final = ("CMD", "perl", "-e", HEALTH_SCRIPT)

@@ -1,0 +1,1 @@
+"""A mail store in a directory of this machine."""

@@ -1,0 +1,1 @@
+"""A mail store in a volume of a Docker host."""

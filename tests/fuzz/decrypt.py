@@ -1,0 +1,126 @@
+"""Throw spoiled files at the format: ``python -m tests.fuzz.decrypt [SECONDS]``.
+
+The corpus is ``tests/vectors``.  An input is one of its files with bytes flipped,
+lengths replaced, parts cut out, repeated or put together.  What must hold of each: an
+error of ours or, where the tag still fits, the very plaintext; within a second; and no
+more than 64 MiB above the start.  A find is written to ``tests/fuzz/found``.
+"""
+
+import io
+import random
+import resource
+import sys
+import time
+from pathlib import Path
+
+from mailcrypt_component.dcrypt.compression import decompress
+from mailcrypt_component.dcrypt.decrypt import decrypt, decrypt_bytes
+from mailcrypt_component.dcrypt.key_id import key_id
+from mailcrypt_component.dcrypt.keys import load_private_key
+from mailcrypt_component.model.errors import FormatError
+from mailcrypt_component.store.tally import Shapes, state_of
+
+VECTORS = Path(__file__).parents[1] / "vectors"
+FOUND = Path(__file__).parent / "found"
+LENGTHS = (0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+MEMORY_MIB = 64
+
+
+def keys():
+    made = [load_private_key(path.read_bytes()) for path in sorted(VECTORS.glob("keys/*.pem"))]
+    return {key_id(key.public_key()): key for key in made}
+
+
+def flip(data, chance):
+    if data:
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+
+
+def number(data, chance):
+    at = chance.randrange(min(len(data), 400) + 1)
+    data[at : at + 4] = chance.choice(LENGTHS).to_bytes(4)
+
+
+def cut(data, chance):
+    start = chance.randrange(len(data) + 1)
+    del data[start : start + chance.choice((1, 4, 16, 10**9))]
+
+
+def repeat(data, chance):
+    start = chance.randrange(len(data) + 1)
+    data[start:start] = data[start : start + chance.randrange(300)]
+
+
+def spoil(seed, chance, corpus):
+    data = bytearray(seed)
+    for _ in range(chance.choice((1, 1, 1, 2, 3, 8))):
+        chance.choice((flip, number, cut, repeat))(data, chance)
+    if chance.random() < 0.05:
+        data[len(data) // 2 :] = chance.choice(corpus)
+    return bytes(data)
+
+
+def attempt(data, ring, shapes, plains):
+    """Raise where one of the promises is broken."""
+    outcomes = []
+    for opened in (
+        lambda: decrypt_bytes(data, ring),
+        lambda: b"".join(decrypt(io.BytesIO(data), ring)),
+    ):
+        try:
+            outcomes.append(opened())
+        except FormatError as error:
+            outcomes.append(type(error))
+    if isinstance(outcomes[0], type) != isinstance(outcomes[1], type):
+        raise AssertionError(f"at once and in a stream differ: {outcomes}")
+    if isinstance(outcomes[0], bytes) and outcomes[0] not in plains:
+        raise AssertionError("a plaintext came out that nobody encrypted")
+    found = shapes.match(data)
+    if found and shapes.state(found) != state_of(data, len(data)):
+        raise AssertionError("the audit's fast way and the parser differ")
+    try:
+        for _ in decompress([data]):
+            pass
+    except FormatError:
+        pass
+
+
+def fuzz(seconds, seed=None):
+    """Return how many inputs were tried."""
+    chance = random.Random(seed)
+    files = [path.read_bytes() for path in sorted(VECTORS.glob("*/*")) if "keys" not in path.parts]
+    small = [data for data in files if len(data) < 100_000]
+    ring, shapes = keys(), Shapes()
+    plains = set()
+    for data in small:
+        shapes.learn(data)
+        try:
+            plains.add(decrypt_bytes(data, ring))
+        except FormatError:
+            continue
+    baseline = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seeds = small + sorted(plains)
+    end, tried = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        data = spoil(chance.choice(seeds), chance, seeds)
+        begin = time.monotonic()
+        try:
+            attempt(data, ring, shapes, plains)
+            if time.monotonic() - begin > 1:
+                raise AssertionError(f"it took {time.monotonic() - begin:.1f} s")
+            grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - baseline) / 1024
+            if grown > MEMORY_MIB:
+                raise AssertionError(f"{grown:.0f} MiB more than at the start")
+        except Exception:
+            FOUND.mkdir(exist_ok=True)
+            path = FOUND / f"{abs(hash(data)):x}"
+            path.write_bytes(data)
+            print(f"found: {path}", file=sys.stderr)
+            raise
+        tried += 1
+    return tried
+
+
+if __name__ == "__main__":
+    wanted = float(sys.argv[1]) if len(sys.argv) > 1 else 60
+    print(f"{fuzz(wanted):,} inputs tried in {wanted:.0f} s, each as it must be")

@@ -1,0 +1,203 @@
+"""Encryption stored mail on a directory: what is kept, what is left alone, and kills."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from mailcrypt_component.cli import main
+from mailcrypt_component.dcrypt.decrypt import decrypt_bytes
+from mailcrypt_component.model.errors import KeyFault
+from mailcrypt_component.store.encrypt import Order, encrypt_store
+from mailcrypt_component.store.local import files
+from mailcrypt_component.store.local.walk import count
+from tests.store import Key, Store, valid
+
+CURRENT, RETIRED, LOST = Key(), Key(), Key()
+RING = {**CURRENT.ring, **RETIRED.ring}
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "mail")
+    store.put(b"Subject: in clear\n\nx\n", mtime=1_234_567_890)
+    store.encrypt(b"retired", RETIRED, folder=".Sent", new=True, mtime=1_300_000_000)
+    store.encrypt(b"current", CURRENT)
+    (store.root / "example.test/ann/cur").chmod(0o750)
+    return store
+
+
+def facts(store):
+    """Return what clients and Dovecot see of each mail."""
+    found = {}
+    for path in sorted(store.root.rglob("*")):
+        if path.parent.name in {"cur", "new"} and path.is_file():
+            stat = path.stat()
+            data = path.read_bytes()
+            plain = decrypt_bytes(data, RING) if data.startswith(b"CRYPTED") else data
+            name = str(path.relative_to(store.root))
+            found[name] = (plain, stat.st_mtime_ns, stat.st_mode, stat.st_uid, stat.st_gid)
+    return found
+
+
+def run(store, *argv):
+    pem = store.root.parent / "ring.pem"
+    pem.write_text(CURRENT.pem + RETIRED.pem)
+    words = ["encrypt", str(store.root), "--key", str(pem), "--to", CURRENT.id, *argv]
+    return CliRunner().invoke(main, words)
+
+
+def test_a_dry_run_changes_nothing_and_says_what_there_is_to_do(store):
+    before = {path: path.stat().st_ino for path in store.root.rglob("*")}
+    done = run(store, "--json")
+    assert done.exit_code == 1, done.output
+    found = valid(done.stdout, "encrypt")
+    assert (found["encrypted"], found["were_in_clear"], found["current"]) == (2, 1, 1)
+    assert {path: path.stat().st_ino for path in store.root.rglob("*")} == before
+
+
+def test_every_mail_is_encrypted_and_keeps_all_that_clients_see(store):
+    before = facts(store)
+    done = run(store, "--apply", "--json")
+    assert done.exit_code == 0, done.output
+    assert facts(store) == before
+    assert count(str(store.root)).states() == {CURRENT.id: 3}
+    assert not list(store.root.rglob("tmp/*"))
+    assert valid(run(store, "--apply", "--json").stdout, "encrypt")["current"] == 3
+
+
+def test_what_cannot_be_handled_is_left_alone_and_listed(store):
+    lost = store.encrypt(b"lost", LOST)
+    empty = store.put(b"")
+    kept = {name: (store.root / name).read_bytes() for name in (lost, empty)}
+    done = run(store, "--apply", "--json")
+    assert done.exit_code == 1
+    found = valid(done.stdout, "encrypt")
+    assert sum(found["left_alone"].values()) == 2
+    assert {item["file"] for item in found["examples"]} == {lost, empty}
+    assert any(LOST.id in reason for reason in found["left_alone"])
+    assert {name: (store.root / name).read_bytes() for name in kept} == kept
+
+
+def test_a_user_can_be_chosen(store):
+    other = store.put(b"of bob", user="example.test/bob")
+    assert run(store, "--apply", "--user", "example.test/bob").exit_code == 0
+    assert count(str(store.root)).states() == {CURRENT.id: 2, RETIRED.id: 1, "clear": 1}
+    assert (store.root / other).read_bytes().startswith(b"CRYPTED")
+
+
+def test_copies_that_are_one_file_stay_one_file(store):
+    first = store.put(b"copied by IMAP")
+    names = [store.root / f"example.test/ann/.Sent/new/{n}.copy" for n in range(3)]
+    for path in names:
+        os.link(store.root / first, path)
+    assert run(store, "--apply").exit_code == 0
+    inodes = {path.stat().st_ino for path in [store.root / first, *names]}
+    assert len(inodes) == 1
+    assert decrypt_bytes(names[0].read_bytes(), RING) == b"copied by IMAP"
+
+
+def test_the_current_keys_private_part_is_needed():
+    with pytest.raises(KeyFault, match="no private key"):
+        encrypt_store(pytest.fail, Order(RETIRED.ring, CURRENT.id, apply=True))
+
+
+def test_a_mail_that_is_moved_to_a_folder_that_was_looked_at_is_encrypted_there(store, monkeypatch):
+    """As a client does at any time: whatever the order of folders, it is found again."""
+    for folder in (".A", ".Z"):
+        store.put(b"there", folder=folder)
+    box = store.root / "example.test/ann"
+    for origin, target in (("", ".A"), ("", ".Z"), (".A", ".Z"), (".Z", ".A")):
+        path = store.root / store.put(b"moving", folder=origin, name=f"8{origin}.M{target}P1.mail")
+        goal = box / target / "cur" / path.name
+
+        def exchange(one, other, real=files.exchange, path=path, goal=goal):
+            if path.exists():
+                path.rename(goal)
+            real(one, other)
+
+        monkeypatch.setattr(files, "exchange", exchange)
+    with files.local_files(str(store.root)) as opened:
+        encrypt_store(opened, Order(RING, CURRENT.id, apply=True), workers=1)
+    assert set(count(str(store.root)).states()) == {CURRENT.id}
+
+
+@pytest.mark.parametrize("moved", ["flag", "to cur", "expunged"])
+def test_a_mail_that_moves_just_before_its_turn(store, monkeypatch, moved):
+    """It is found under its new name, or left to be gone; never twice, never lost."""
+    arrived = moved == "to cur"
+    name = "77.M1P1.mail,S=6" if arrived else "77.M1P1.mail,S=6:2,"
+    path = store.root / store.put(b"moving", name=name, new=arrived)
+    real = files.exchange
+
+    def exchange(one, other):
+        if path.exists() and os.path.basename(other).startswith(b"77."):
+            if moved == "expunged":
+                path.unlink()
+            else:
+                path.rename(path.parents[1] / "cur/77.M1P1.mail,S=6:2,S")
+        real(one, other)
+
+    monkeypatch.setattr(files, "exchange", exchange)
+    with files.local_files(str(store.root)) as opened:
+        found = encrypt_store(opened, Order(RING, CURRENT.id, apply=True), workers=1)
+    there = list(store.root.rglob("77.*"))
+    if moved == "expunged":
+        assert there == []
+        assert found.gone == 1
+    else:
+        assert [p.name for p in there] == ["77.M1P1.mail,S=6:2,S"]
+        assert decrypt_bytes(there[0].read_bytes(), RING) == b"moving"
+    assert not list(store.root.rglob("tmp/*"))
+
+
+def test_kills_at_random_moments_lose_and_double_nothing(tmp_path):
+    """While another thread changes flags, removes and adds mail, as Dovecot would."""
+    store = Store(tmp_path / "mail")
+    for number in range(600):
+        body = f"mail {number}".encode()
+        if number % 3:
+            store.encrypt(body, RETIRED, name=f"{number}.M1P1.mail,S={len(body)}:2,")
+        else:
+            store.put(body, name=f"{number}.M1P1.mail,S={len(body)}:2,")
+    pem = tmp_path / "ring.pem"
+    pem.write_text(CURRENT.pem + RETIRED.pem)
+    box = store.root / "example.test/ann/cur"
+    removed, stop, chance = set(), threading.Event(), random.Random(1)
+
+    def be_dovecot():
+        while not stop.is_set():
+            path = chance.choice(sorted(box.iterdir()))
+            base = path.name.partition(":2,")[0]
+            if chance.random() < 0.1 and len(removed) < 50:
+                path.unlink()
+                removed.add(int(base.partition(".")[0]))
+            else:
+                path.rename(box / f"{base}:2,{chance.choice(['', 'S', 'FS', 'RS'])}")
+            time.sleep(0.001)
+
+    dovecot = threading.Thread(target=be_dovecot)
+    dovecot.start()
+    argv = ["-m", "mailcrypt_component.cli", "encrypt", str(store.root), "--apply", "--json"]
+    argv += ["--key", str(pem), "--to", CURRENT.id]
+    for _ in range(12):
+        running = subprocess.Popen(
+            [sys.executable, *argv], stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        time.sleep(chance.uniform(0.15, 0.5))
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+    stop.set()
+    dovecot.join()
+    done = subprocess.run([sys.executable, *argv], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    plain = [decrypt_bytes(path.read_bytes(), CURRENT.ring) for path in box.iterdir()]
+    expected = [f"mail {n}".encode() for n in range(600) if n not in removed]
+    assert sorted(plain) == sorted(expected)
+    assert not list(store.root.rglob("tmp/*"))
