@@ -10,6 +10,7 @@ from mailcrypt_component.docker_api.shell import shell
 from mailcrypt_component.docker_api.throwaway import throwaway
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.dialects import CryptModel, Dialect, KeyFiles, render
+from mailcrypt_component.model.docker_host import DockerHost
 
 IMAGES = {Dialect.V2_3: "mailcrypt-dms-dev:12", Dialect.V2_4: "mailcrypt-dms-dev:13"}
 COMPRESSIONS = {
@@ -73,7 +74,9 @@ def dovecot(dialect, pem, public_pem):
         File("/certs/k1.pem", pem),
         File("/certs/current.pub.pem", public_pem, mode=0o644),
     ]
-    with throwaway(connect(), IMAGES[dialect], files=files, purpose="writer") as container:
+    with throwaway(
+        connect(DockerHost()), IMAGES[dialect], files=files, purpose="writer"
+    ) as container:
         with shell(container, timeout=30) as inside:
             imitate_start_up(inside)
         yield Dovecot(container, dialect)

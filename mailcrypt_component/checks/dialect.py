@@ -13,8 +13,10 @@ from mailcrypt_component.model.errors import UnreachableError
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
+    from mailcrypt_component.model.docker_host import DockerHost
 
-def ask_dialect(docker_host: str | None, image: str) -> Dialect:
+
+def ask_dialect(docker_host: DockerHost, image: str) -> Dialect:
     """Run ``dovecot --version`` in the image and return the dialect it speaks.
 
     Raises:

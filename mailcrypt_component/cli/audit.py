@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mailcrypt_component.cli.progress import Progress
+from mailcrypt_component.model.docker_host import docker_host_of
 from mailcrypt_component.model.errors import MailCryptError
 from mailcrypt_component.store.audit import MEANINGS, Audit, State
 from mailcrypt_component.store.local.walk import count, number_of_files
@@ -98,7 +99,7 @@ def _of_stack(stack: str, years: bool, progress: Progress) -> Audit:
     from mailcrypt_component.store.volume.census import census  # noqa: PLC0415
 
     outputs = stack_outputs(stack)
-    client = connect(json.loads(outputs["verifyTarget"])["dockerHost"])
+    client = connect(docker_host_of(json.loads(outputs["verifyTarget"])["dockerHost"]))
     mail: str = outputs["volumes"]["mail"]
     tally = census(
         client,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mailcrypt_component.cli.keys import keys_from
+from mailcrypt_component.model.docker_host import docker_host_of
 from mailcrypt_component.model.errors import MailCryptError
 from mailcrypt_component.store.drill import Drill
 from mailcrypt_component.store.drill import drill as try_sample
@@ -71,7 +72,7 @@ def _mails(store: str | None, stack: str | None) -> Iterator[tuple[Any, Any]]:
     from mailcrypt_component.store.volume.census import opened_volume  # noqa: PLC0415
 
     outputs = stack_outputs(str(stack))
-    client = connect(json.loads(outputs["verifyTarget"])["dockerHost"])
+    client = connect(docker_host_of(json.loads(outputs["verifyTarget"])["dockerHost"]))
     with opened_volume(client, outputs["imageId"], outputs["volumes"]["mail"], _DAY) as volume:
         yield volume
 

@@ -11,6 +11,7 @@ import click
 from mailcrypt_component.cli.keys import keys_from
 from mailcrypt_component.cli.progress import Progress
 from mailcrypt_component.cli.ring import declared_ring
+from mailcrypt_component.model.docker_host import docker_host_of
 from mailcrypt_component.model.errors import KeyFault, MailCryptError
 from mailcrypt_component.store.encrypt import Encryption, Order, encrypt_store
 from mailcrypt_component.store.local.files import local_files
@@ -99,7 +100,7 @@ def _of_stack(stack: str) -> AbstractContextManager[_Opened]:
     from mailcrypt_component.store.volume.files import volume_files  # noqa: PLC0415
 
     outputs = stack_outputs(stack)
-    docker_host = json.loads(outputs["verifyTarget"])["dockerHost"]
+    docker_host = docker_host_of(json.loads(outputs["verifyTarget"])["dockerHost"])
     return volume_files(docker_host, outputs["imageId"], outputs["volumes"]["mail"])
 
 

@@ -2,8 +2,9 @@
 
 import pulumi
 
-from mailcrypt_component.component.outputs import plainly
+from mailcrypt_component.component.outputs import plainly, public
 from mailcrypt_component.model.dialects import Dialect, digest, render
+from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.key_ring import model_of
 from mailcrypt_component.model.settings import Settings
 
@@ -25,7 +26,7 @@ class DovecotConfig(pulumi.ComponentResource):
         name: str,
         settings: Settings,
         image_id: pulumi.Output[str],
-        docker_host: pulumi.Output[str | None],
+        docker_host: pulumi.Output[DockerHost],
         opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__("mailcrypt:index:DovecotConfig", name, {}, opts)
@@ -33,8 +34,10 @@ class DovecotConfig(pulumi.ComponentResource):
         found = (
             pulumi.Output.from_input(settings.dialect)
             if settings.dialect
-            else pulumi.Output.all(docker_host, image_id).apply(
-                lambda asked: plainly(_ask_dialect, *asked)
+            else public(
+                pulumi.Output.all(docker_host, image_id).apply(
+                    lambda asked: plainly(_ask_dialect, *asked)
+                )
             )
         )
         self.dialect = found.apply(lambda dialect: Dialect(dialect).value)
@@ -44,7 +47,7 @@ class DovecotConfig(pulumi.ComponentResource):
         self.register_outputs({"dialect": self.dialect, "text": self.text, "digest": self.digest})
 
 
-def _ask_dialect(docker_host: str | None, image: str) -> Dialect:
+def _ask_dialect(docker_host: DockerHost, image: str) -> Dialect:
     """Ask the image; the Docker SDK is only imported when there is something to ask."""
     from mailcrypt_component.checks.dialect import ask_dialect  # noqa: PLC0415
 

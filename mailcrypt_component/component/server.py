@@ -27,6 +27,7 @@ from mailcrypt_component.docker_api.address import refuse_context
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.accounts import Account, Wanted
 from mailcrypt_component.model.dialects import Dialect
+from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.settings import (
     STORES,
     AccountSettings,
@@ -127,16 +128,25 @@ class MailCryptServer(pulumi.ComponentResource):
             return None
         return docker.Provider(f"{self._name}-docker", host=host, opts=self._child())
 
-    def _docker_host(self) -> pulumi.Output[str | None]:
-        """Return the host that the gates ask: the one that the resources go to."""
+    def _docker_host(self) -> pulumi.Output[DockerHost]:
+        """Return the engine that the gates ask: the one that the resources go to."""
         config = pulumi.Config("docker")
         plainly(refuse_context, os.environ.get("DOCKER_CONTEXT") or config.get("context"))
+        if self._settings.docker_host is not None:
+            return pulumi.Output.from_input(DockerHost(self._settings.docker_host))
         given = self.get_provider("docker:index/container:Container")
-        if self._settings.docker_host is None and isinstance(given, docker.Provider):
-            return pulumi.Output.all(given.host, given.context).apply(
-                lambda found: _host_without_context(*found)
+        if isinstance(given, docker.Provider):
+            return _host_of(given)
+        return pulumi.Output.secret(
+            DockerHost(
+                url=config.get("host"),
+                ca=config.get("caMaterial"),
+                certificate=config.get("certMaterial"),
+                private_key=config.get("keyMaterial"),
+                certificate_folder=config.get("certPath"),
+                ssh_options=tuple(config.get_object("sshOpts") or ()),
             )
-        return pulumi.Output.from_input(self._settings.docker_host or config.get("host"))
+        )
 
     def _image(self) -> pulumi.Output[str]:
         image = self._settings.image
@@ -382,9 +392,18 @@ def _prove(target: Target) -> str:
     return verify(target).short
 
 
-def _host_without_context(host: str | None, context: str | None) -> str | None:
-    plainly(refuse_context, context)
-    return host
+def _host_of(provider: docker.Provider) -> pulumi.Output[DockerHost]:
+    """Return the engine of an explicit provider, with its certificates and SSH options."""
+
+    def read(found: Sequence[Any]) -> DockerHost:
+        url, context, ca, certificate, private_key, folder, ssh_options = found
+        plainly(refuse_context, context)
+        options = json.loads(ssh_options) if isinstance(ssh_options, str) else ssh_options
+        return DockerHost(url, ca, certificate, private_key, folder, tuple(options or ()))
+
+    names = ("host", "context", "ca_material", "cert_material", "key_material", "cert_path")
+    values = [pulumi.get(provider, name) for name in (*names, "ssh_opts")]
+    return pulumi.Output.secret(pulumi.Output.all(*values).apply(read))
 
 
 def _current(ring: KeyRing) -> pulumi.Output[str]:

@@ -9,6 +9,7 @@ import pulumi
 from pulumi.runtime import config as runtime_config
 
 from mailcrypt_component.docker_api.address import require_engine
+from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.errors import MailCryptError
 from mailcrypt_component.model.settings import read_settings
 
@@ -33,7 +34,7 @@ def args_of_stack() -> MailCryptServerArgs:
         if key.startswith(_PREFIX) and value
     }
     try:
-        require_engine(read_settings(args).docker_host)
+        require_engine(DockerHost(read_settings(args).docker_host))
     except MailCryptError as error:
         raise pulumi.RunError(str(error)) from None
     return cast("MailCryptServerArgs", args)

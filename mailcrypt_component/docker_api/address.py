@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mailcrypt_component.model.errors import MailCryptError, UnreachableError
+
+if TYPE_CHECKING:
+    from mailcrypt_component.model.docker_host import DockerHost
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 _SECONDS = 5.0
 
 
-def require_engine(docker_host: str | None) -> None:
+def require_engine(docker_host: DockerHost) -> None:
     """Connect to the engine's socket and close it again.
 
     A host over SSH is left to the provider, which says itself what is wrong.
@@ -21,7 +25,7 @@ def require_engine(docker_host: str | None) -> None:
         UnreachableError: Nothing listens there.
 
     """
-    host = docker_host or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+    host = docker_host.url or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
     try:
         _connect(host)
     except (OSError, ValueError) as error:

@@ -6,12 +6,17 @@ port of its own to be reachable.
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import docker
 import docker.errors
+import docker.tls
 import requests.exceptions
 
 from mailcrypt_component.docker_api.address import DEFAULT_HOST, unreachable
@@ -21,6 +26,8 @@ from mailcrypt_component.model.errors import UnreachableError
 if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
+
+    from mailcrypt_component.model.docker_host import DockerHost
 
 NOT_ANSWERING: Final = (
     docker.errors.DockerException,
@@ -32,31 +39,61 @@ NOT_ANSWERING: Final = (
 _API_SECONDS: Final = 60
 
 
-def connect(docker_host: str | None = None) -> DockerClient:
+def connect(docker_host: DockerHost) -> DockerClient:
     """Return a client of an engine that answers.
 
-    Args:
-        docker_host: ``unix://``, ``tcp://`` or ``ssh://``; None for the
-            environment's ``DOCKER_HOST``, else the default socket.
-
     Raises:
-        UnreachableError: No engine answers there.
+        UnreachableError: No engine answers there, or a certificate is missing.
 
     """
-    host = docker_host or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+    url = docker_host.url or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
     try:
-        client = _client(host)
+        client = _client(url, docker_host)
         client.ping()
     except NOT_ANSWERING as error:
-        raise unreachable(host, error) from None
+        raise unreachable(url, error) from None
     return client
 
 
-def _client(host: str) -> DockerClient:
-    """Return a client; the certificates of the environment serve any host, as for the provider."""
-    if host.startswith("ssh://"):
-        return docker.DockerClient(base_url=tunnel(host), timeout=_API_SECONDS)
-    return docker.from_env(timeout=_API_SECONDS, environment={**os.environ, "DOCKER_HOST": host})
+def _client(url: str, docker_host: DockerHost) -> DockerClient:
+    """Return a client that is let in as the provider is: by SSH, certificates, or neither."""
+    if url.startswith("ssh://"):
+        return docker.DockerClient(
+            base_url=tunnel(url, docker_host.ssh_options), timeout=_API_SECONDS
+        )
+    if docker_host.certificate is not None:
+        return docker.DockerClient(base_url=url, tls=_given_tls(docker_host), timeout=_API_SECONDS)
+    environment = {**os.environ, "DOCKER_HOST": url}
+    if docker_host.certificate_folder is not None:
+        environment |= {
+            "DOCKER_CERT_PATH": docker_host.certificate_folder,
+            "DOCKER_TLS_VERIFY": "1",
+        }
+    return docker.from_env(timeout=_API_SECONDS, environment=environment)
+
+
+def _given_tls(docker_host: DockerHost) -> docker.tls.TLSConfig:
+    """Return the SDK's configuration, which takes files only: they lie in memory."""
+    folder = Path(tempfile.mkdtemp(prefix="mailcrypt-tls-", dir=_memory()))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    texts = {
+        "ca.pem": docker_host.ca or "",
+        "cert.pem": docker_host.certificate or "",
+        "key.pem": docker_host.private_key or "",
+    }
+    for name, text in texts.items():
+        (folder / name).touch(mode=0o600)
+        (folder / name).write_text(text)
+    return docker.tls.TLSConfig(
+        client_cert=(str(folder / "cert.pem"), str(folder / "key.pem")),
+        ca_cert=str(folder / "ca.pem") if docker_host.ca else None,
+        verify=bool(docker_host.ca),
+    )
+
+
+def _memory() -> str | None:
+    """Return a folder in memory where there is one, else None for the usual one."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 
 
 def refresh(container: Container) -> None:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 
 @functools.cache
-def tunnel(url: str) -> str:
+def tunnel(url: str, options: tuple[str, ...] = ()) -> str:
     """Return the ``unix://`` address that leads to the engine behind an ``ssh://`` one.
 
     It is there until the program ends.  Nothing is asked: keys and host names are
@@ -30,16 +30,16 @@ def tunnel(url: str) -> str:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(folder / "docker.sock"))
     listener.listen()
-    threading.Thread(target=_serve, args=(listener, _command(url)), daemon=True).start()
+    threading.Thread(target=_serve, args=(listener, _command(url, options)), daemon=True).start()
     return f"unix://{folder}/docker.sock"
 
 
-def _command(url: str) -> list[str]:
+def _command(url: str, options: tuple[str, ...]) -> list[str]:
     parts = urlsplit(url)
     user = ["-l", parts.username] if parts.username else []
     port = ["-p", str(parts.port)] if parts.port else []
     dial = ["--", parts.hostname or "", "docker system dial-stdio"]
-    return ["ssh", "-o", "BatchMode=yes", *user, *port, *dial]
+    return ["ssh", "-o", "BatchMode=yes", *options, *user, *port, *dial]
 
 
 def _serve(listener: socket.socket, command: list[str]) -> None:

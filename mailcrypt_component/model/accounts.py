@@ -18,6 +18,8 @@ import bcrypt
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from mailcrypt_component.model.docker_host import DockerHost
+
 RECORD_FILE: Final = "mailcrypt-accounts.list"
 """Lies beside the account file and names the addresses that were written by us."""
 
@@ -41,7 +43,7 @@ class Wanted:
     path on the Docker host.
     """
 
-    docker_host: str | None
+    docker_host: DockerHost
     image: str
     config: str
     declared: tuple[Account, ...]

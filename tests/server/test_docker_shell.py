@@ -7,6 +7,7 @@ from mailcrypt_component.docker_api.connect import connect
 from mailcrypt_component.docker_api.run import session
 from mailcrypt_component.docker_api.shell import shell
 from mailcrypt_component.docker_api.throwaway import throwaway
+from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.errors import UnreachableError
 
 pytestmark = pytest.mark.server
@@ -16,7 +17,7 @@ LOUD = "head -c 300000 /dev/zero; head -c 300000 /dev/zero >&2; exit 3"
 
 @pytest.fixture(scope="module")
 def container():
-    with throwaway(connect(), "mailcrypt-dms-dev:13", purpose="shell") as container:
+    with throwaway(connect(DockerHost()), "mailcrypt-dms-dev:13", purpose="shell") as container:
         yield container
 
 

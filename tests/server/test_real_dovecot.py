@@ -14,6 +14,7 @@ from mailcrypt_component.docker_api.shell import shell
 from mailcrypt_component.docker_api.throwaway import throwaway
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.dialects import Dialect
+from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.errors import PreflightError
 
 pytestmark = pytest.mark.server
@@ -31,7 +32,9 @@ def ask(dialect, text, more=()):
     files += [File(f"/certs/{name}.pem", pem) for name in names]
     files += more
     with (
-        throwaway(connect(), IMAGES[dialect], files=files, purpose="golden") as container,
+        throwaway(
+            connect(DockerHost()), IMAGES[dialect], files=files, purpose="golden"
+        ) as container,
         shell(container, timeout=30) as inside,
     ):
         imitate_start_up(inside)

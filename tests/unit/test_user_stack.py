@@ -68,7 +68,7 @@ def test_a_provider_of_the_outer_stack_serves_the_component():
     mocks, target = declare(opts)
     for name in ("office-mail-server", "office-mail-mail", "office-net"):
         assert "::remote::" in mocks.resources[name].provider
-    assert target["dockerHost"] == "tcp://192.0.2.1:2376", "the gates ask another host"
+    assert target["dockerHost"]["url"] == "tcp://192.0.2.1:2376", "the gates ask another host"
 
 
 def test_a_docker_context_is_refused(monkeypatch):

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mailcrypt_component.model.dialects import Dialect
+    from mailcrypt_component.model.docker_host import DockerHost
     from mailcrypt_component.model.key_ring import Curve
     from mailcrypt_component.model.settings import MountSettings, PortSettings
 
@@ -23,7 +24,7 @@ class Plan:
     name or a host path.
     """
 
-    docker_host: str | None
+    docker_host: DockerHost
     stack: str
     image: str
     server: str

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mailcrypt_component.model.dialects import Dialect
+from mailcrypt_component.model.docker_host import DockerHost, docker_host_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,7 @@ class Target:
     for it all.
     """
 
-    docker_host: str | None
+    docker_host: DockerHost
     container: str
     dialect: Dialect
     key_ids: tuple[str, ...]
@@ -42,7 +43,7 @@ class Target:
     def as_json(self) -> dict[str, Any]:
         """Return it as plain values, which ``target_of`` takes again; the password is in clear."""
         return {
-            "dockerHost": self.docker_host,
+            "dockerHost": self.docker_host.as_json(),
             "container": self.container,
             "dialect": self.dialect.value,
             "keyIds": list(self.key_ids),
@@ -55,7 +56,7 @@ class Target:
 def target_of(facts: Mapping[str, Any]) -> Target:
     """Make the proof's target from the ``verifyTarget`` output's fields."""
     return Target(
-        docker_host=facts["dockerHost"],
+        docker_host=docker_host_of(facts["dockerHost"]),
         container=facts["container"],
         dialect=Dialect(facts["dialect"]),
         key_ids=tuple(facts["keyIds"]),

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    from mailcrypt_component.model.docker_host import DockerHost
     from mailcrypt_component.store.local.files import Files, Ready
 
 LIFETIME: Final = 86_400.0
@@ -258,7 +259,7 @@ class VolumeFiles:
 
 @contextmanager
 def volume_files(
-    docker_host: str | None, image: str, mail: str
+    docker_host: DockerHost, image: str, mail: str
 ) -> Iterator[Callable[[], AbstractContextManager[Files]]]:
     """Give what opens the files of a volume, in any process; other runs are kept out.
 
