@@ -12,7 +12,7 @@ PASSPHRASE = "correct horse battery staple"
 # Whether to do what takes long, too (make test-all).
 ALL = os.environ.get("MAILCRYPT_TEST") == "all"
 # In the name of every stack and so of every container, volume and network of the tests.
-MARK = "mctest"
+MARK = os.environ.get("MAILCRYPT_TEST_MARK", "mctest")
 
 BASE = {
     "hostname": "mail.example.test",
