@@ -10,6 +10,7 @@ import pulumi_docker as docker
 from mailcrypt_component.component.dovecot_config import DovecotConfig
 from mailcrypt_component.component.key_ring import KeyRing
 from mailcrypt_component.model import dms
+from mailcrypt_component.model.identity import STACK_LABEL
 from mailcrypt_component.model.key_ring import PUBLIC_KEY_PATH, private_path
 from mailcrypt_component.model.settings import BIND_TARGETS, SERVER_LABEL, Settings
 
@@ -35,6 +36,7 @@ class Parts:
     stores: Mapping[str, pulumi.Output[str]]
     network: pulumi.Output[str]
     certificate: Certificate | None
+    identity: pulumi.Output[str]
 
 
 def server_container(
@@ -66,7 +68,10 @@ def server_container(
         image=parts.image,
         hostname=settings.hostname,
         envs=_environment(settings, parts.certificate),
-        labels=[docker.ContainerLabelArgs(label=SERVER_LABEL, value=full_name)],
+        labels=[
+            docker.ContainerLabelArgs(label=SERVER_LABEL, value=full_name),
+            docker.ContainerLabelArgs(label=STACK_LABEL, value=parts.identity),
+        ],
         networks_advanced=[
             docker.ContainerNetworksAdvancedArgs(name=parts.network, aliases=[settings.hostname])
         ],

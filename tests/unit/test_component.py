@@ -55,6 +55,8 @@ def test_the_resources_of_a_server_are_these():
         "mail-state": "docker:index/volume:Volume",
         "mail-logs": "docker:index/volume:Volume",
         "mail-network": "docker:index/network:Network",
+        "mail-identity": "pulumi:index:Stash",
+        "mail-claim": "pulumi:index:Stash",
         "mail-preflight": "pulumi:index:Stash",
         "mail-probe-password": "pulumi:index:Stash",
         "mail-accounts": "pulumi:index:Stash",
