@@ -52,16 +52,21 @@ def count_mails(container: Container, plan: Plan, say: Callable[[str], object]) 
     try:
         found = count_in(container, deadline=plan.count_deadline, progress=tell)
     except UnreachableError as error:
-        raise PreflightError(
-            f"stored mail could not be counted: {error.found}",
-            where=f"mail store {plan.mail}",
-            expected=f"a look at every stored mail within {plan.count_deadline:.0f} seconds",
-            hint="if it takes longer, raise it: pulumi config set mailcrypt:countDeadline 7200",
-        ) from None
+        raise not_counted(plan, error) from None
     return judge_mails(found, plan)
 
 
 _TOLD: Final = 10_000
+
+
+def not_counted(plan: Plan, error: UnreachableError) -> PreflightError:
+    """Return the refusal of a store that could not be looked at as a whole."""
+    return PreflightError(
+        f"stored mail could not be counted: {error.found}",
+        where=f"mail store {plan.mail}",
+        expected=f"a look at every stored mail within {plan.count_deadline:g} seconds",
+        hint="if it takes longer, raise it: pulumi config set mailcrypt:countDeadline 7200",
+    )
 
 
 def judge_mails(found: Tally, plan: Plan) -> str:

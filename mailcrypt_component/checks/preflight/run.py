@@ -61,6 +61,8 @@ def run_preflight(
     seen, mark, warnings = _look_inside(client, plan, previous, say)
     if mark:
         write_mark(client, plan)
+    if plan.adopt is not None and not mark:
+        warnings.append("adoptMail: the mail store is this stack's own; remove the setting")
     warnings += unknown_variables(plan.environment)
     return "\n  warning: ".join([seen, *warnings])
 

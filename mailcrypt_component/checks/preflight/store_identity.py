@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mailcrypt_component.checks.preflight.host import own_containers
-from mailcrypt_component.checks.preflight.mails import mails
+from mailcrypt_component.checks.preflight.mails import mails, not_counted
 from mailcrypt_component.docker_api.files import File, put_files
 from mailcrypt_component.docker_api.mounts import as_mount
 from mailcrypt_component.docker_api.run import execute
@@ -60,11 +60,11 @@ def look_at_store(container: Container, plan: Plan) -> Store:
     """Read the mark of the store in a container's mail folder, and count its files.
 
     Raises:
-        PreflightError: The mark cannot be read.
+        PreflightError: The mark is not one, or the files could not be counted.
         UnreachableError: The store cannot be read.
 
     """
-    text = _output(container, _READ_MARK, plan)
+    text = _output(container, _READ_MARK, plan, plan.deadline)
     try:
         mark = read_mark(text) if text else None
     except FormatError as error:
@@ -74,7 +74,10 @@ def look_at_store(container: Container, plan: Plan) -> Store:
             expected=error.expected,
             hint=error.hint,
         ) from None
-    return Store(mark, int(_output(container, _COUNT, plan)))
+    try:
+        return Store(mark, int(_output(container, _COUNT, plan, plan.count_deadline)))
+    except UnreachableError as error:
+        raise not_counted(plan, error) from None
 
 
 def look_around(client: DockerClient, plan: Plan, previous: Previous | None) -> Surroundings:
@@ -197,11 +200,11 @@ def write_mark(client: DockerClient, plan: Plan) -> None:
     mount = as_mount(plan.mail, dms.MAIL_DIR, read_only=False)
     with throwaway(client, plan.image, mounts=[mount], purpose="mark") as container:
         put_files(container, [File(f"{_PATH}.new", text.encode(), mode=0o644, uid=uid, gid=gid)])
-        _output(container, f"mv -f {_PATH}.new {_PATH}", plan)
+        _output(container, f"mv -f {_PATH}.new {_PATH}", plan, plan.deadline)
 
 
-def _output(container: Container, script: str, plan: Plan) -> str:
-    done = execute(container, ["sh", "-c", script], timeout=plan.count_deadline)
+def _output(container: Container, script: str, plan: Plan, timeout: float) -> str:
+    done = execute(container, ["sh", "-c", script], timeout=timeout)
     if done.exit_code:
         raise UnreachableError(
             done.stderr.decode(errors="replace").strip() or f"exit code {done.exit_code}",

@@ -57,7 +57,8 @@ def check_tls(container: Container, plan: Plan) -> list[str]:
         return []
     warnings = []
     for pair in _pairs(plan, kind):
-        missing = [path for path in (pair.chain, pair.key) if not _is_file(container, path)]
+        paths = dict.fromkeys((pair.chain, pair.key))
+        missing = [path for path in paths if not _is_file(container, path)]
         if missing:
             raise _missing(plan, f"environment.SSL_TYPE {kind}", missing)
         warnings += _check_files(container, plan, pair)
@@ -81,9 +82,11 @@ def _pairs(plan: Plan, kind: str) -> list[Pair]:
     if kind == "self-signed":
         return [Pair(f"{folder}/{_host(plan)}-cert.pem", f"{folder}/{_host(plan)}-key.pem")]
     names = [("SSL_CERT_PATH", "SSL_KEY_PATH"), ("SSL_ALT_CERT_PATH", "SSL_ALT_KEY_PATH")]
-    given = [(environment.get(chain, ""), environment.get(key, "")) for chain, key in names]
-    # The first pair is required; without it docker-mailserver panics.
-    return [Pair(*pair) for index, pair in enumerate(given) if index == 0 or all(pair)]
+    return [
+        Pair(*(environment.get(name) or f"{name} (not set)" for name in pair))
+        for index, pair in enumerate(names)
+        if index == 0 or all(environment.get(name) for name in pair)
+    ]
 
 
 def _check_letsencrypt(container: Container, plan: Plan) -> list[str]:
@@ -136,10 +139,10 @@ def _output(container: Container, argv: Sequence[str]) -> str:
 
 
 def _missing(plan: Plan, where: str, paths: Sequence[str]) -> PreflightError:
-    folders = sorted({path.rpartition("/")[0] or "/" for path in paths})
+    folders = sorted({path.rpartition("/")[0] for path in paths if path.startswith("/")})
     return PreflightError(
-        f"docker-mailserver would stop when it starts: {' and '.join(paths) or 'no path'} "
-        f"{'is' if len(paths) == 1 else 'are'} not there",
+        f"docker-mailserver would stop when it starts: {' and '.join(paths)} "
+        f"{'is' if len(set(paths)) == 1 else 'are'} missing",
         where=where,
         expected=f"a certificate chain and its key for {plan.hostname}",
         hint=f"mount a folder that holds them at {', '.join(folders)} (setting mounts), or leave "
