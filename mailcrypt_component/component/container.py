@@ -2,16 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
+from typing import Final, NamedTuple
 
 import pulumi
 import pulumi_docker as docker
 
 from mailcrypt_component.component.dovecot_config import DovecotConfig
 from mailcrypt_component.component.key_ring import KeyRing
+from mailcrypt_component.component.memory import MemoryVolume
 from mailcrypt_component.model import dms
+from mailcrypt_component.model.custody import SERVER_LABEL, Custody
+from mailcrypt_component.model.dialects import LOCKED_SCRIPT
 from mailcrypt_component.model.key_ring import PUBLIC_KEY_PATH, private_path
-from mailcrypt_component.model.settings import BIND_TARGETS, SERVER_LABEL, Settings
+from mailcrypt_component.model.ring_file import RING_PATH, RingFile
+from mailcrypt_component.model.settings import BIND_TARGETS, Settings
 
 
 class Certificate(NamedTuple):
@@ -26,13 +31,14 @@ class Parts:
     """What a server's container is made of.
 
     ``stores`` says where mail, state, logs and config lie: a volume's name or a path on the
-    Docker host.
+    Docker host.  ``memory`` holds the tmpfs volumes by their short name.
     """
 
     image: pulumi.Output[str]
     ring: KeyRing
     config: DovecotConfig
     stores: Mapping[str, pulumi.Output[str]]
+    memory: Mapping[str, tuple[MemoryVolume, docker.Volume]]
     network: pulumi.Output[str]
     certificate: Certificate | None
 
@@ -76,9 +82,8 @@ def server_container(
             )
             for port in settings.ports
         ],
-        volumes=_mounts(settings, parts.stores),
-        # A master.pid that a crash has left would keep Dovecot from starting again.
-        tmpfs={dms.DOVECOT_RUN_DIR: "mode=0755"},
+        volumes=_mounts(settings, parts),
+        tmpfs=_TMPFS,
         uploads=_uploads(settings, parts),
         healthcheck=docker.ContainerHealthcheckArgs(
             tests=list(dms.HEALTH_CHECK),
@@ -113,11 +118,22 @@ def _environment(settings: Settings, certificate: Certificate | None) -> list[st
     return [f"{name}={value}" for name, value in sorted(chosen.items())]
 
 
-def _mounts(
-    settings: Settings, stores: Mapping[str, pulumi.Output[str]]
-) -> Sequence[docker.ContainerVolumeArgs]:
-    sources: dict[str, pulumi.Input[str]] = {**stores, **settings.binds}
+_TMPFS: Final = {
+    # A master.pid that a crash has left would keep Dovecot from starting again.
+    dms.DOVECOT_RUN_DIR: "mode=0755",
+    # Dovecot writes large mails there before it encrypts them, and doveconf the keys.
+    "/tmp": "mode=1777,exec",  # noqa: S108
+    "/var/tmp": "mode=1777,exec",  # noqa: S108
+}
+
+
+def _mounts(settings: Settings, parts: Parts) -> Sequence[docker.ContainerVolumeArgs]:
+    sources: dict[str, pulumi.Input[str]] = {**parts.stores, **settings.binds}
     mounts = [_volume(source, BIND_TARGETS[store]) for store, source in sources.items()]
+    mounts += [
+        _volume(made.name, volume.target, read_only=volume.read_only)
+        for volume, made in parts.memory.values()
+    ]
     mounts += [
         _volume(mount.source, mount.target, read_only=mount.read_only) for mount in settings.mounts
     ]
@@ -125,19 +141,41 @@ def _mounts(
 
 
 def _uploads(settings: Settings, parts: Parts) -> list[docker.ContainerUploadArgs]:
+    files = parts.config.files
     uploads = [
-        _upload(dms.CUSTOM_CONF, parts.config.text, "0644"),
+        _upload(dms.CUSTOM_CONF, files.apply(lambda found: found.crypt), "0644"),
+        _upload(dms.STORAGE_CONF, files.apply(lambda found: found.storage), "0644"),
         _upload(PUBLIC_KEY_PATH, parts.ring.public_key, "0644"),
-        *(
+        _upload(dms.SUPERVISOR_CONF, _file("supervisor.conf"), "0644"),
+    ]
+    if settings.key_custody is Custody.MEMORY:
+        uploads.append(_upload(LOCKED_SCRIPT, _file("locked.sh"), "0755"))
+        uploads.append(_upload(RING_PATH, _ring_file(parts), "0644"))
+    else:
+        uploads += [
             _upload(private_path(key.name), _private(parts.ring, index), "0600")
             for index, key in enumerate(settings.keys)
-        ),
-    ]
+        ]
     if parts.certificate:
         chain, private_key = parts.certificate
         uploads.append(_upload(f"{dms.TLS_DIR}/certificate.pem", chain, "0644"))
         uploads.append(_upload(f"{dms.TLS_DIR}/private.pem", private_key, "0600"))
     return uploads
+
+
+def _ring_file(parts: Parts) -> pulumi.Output[str]:
+    """Return what ``mailcrypt unlock`` reads of the server: no secret, but all that it needs."""
+    return pulumi.Output.all(parts.ring.public_keys, parts.config.files).apply(
+        lambda found: RingFile(
+            keys=tuple((key["name"], key["keyId"]) for key in found[0]),
+            configuration=found[1].private,
+            configuration_path=found[1].private_path,
+        ).as_text()
+    )
+
+
+def _file(name: str) -> str:
+    return Path(__file__).with_name("files").joinpath(name).read_text(encoding="utf-8")
 
 
 def _private(ring: KeyRing, index: int) -> pulumi.Output[str]:

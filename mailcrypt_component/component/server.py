@@ -14,20 +14,32 @@ from typing import Any, Final
 import pulumi
 import pulumi_docker as docker
 import pulumi_tls as tls
+from pulumi.runtime.mocks import MockMonitor
+from pulumi.runtime.settings import get_monitor
 
 from mailcrypt_component.args import MailCryptServerArgs
+from mailcrypt_component.checks.custody.plan import UnlockPlan
 from mailcrypt_component.checks.preflight.plan import Plan
 from mailcrypt_component.checks.proof.target import Target
 from mailcrypt_component.component.container import Certificate, Parts, server_container
 from mailcrypt_component.component.dovecot_config import DovecotConfig
 from mailcrypt_component.component.gates import behind, gate, generate_once
 from mailcrypt_component.component.key_ring import KeyRing
+from mailcrypt_component.component.memory import (
+    MemoryVolume,
+    declare_keeper,
+    declare_volume,
+    memory_volumes,
+)
 from mailcrypt_component.component.outputs import plainly, public
 from mailcrypt_component.docker_api.address import refuse_context
+from mailcrypt_component.docker_api.inspect import inspect_container
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.accounts import Account, Wanted
+from mailcrypt_component.model.custody import Custody
 from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.docker_host import DockerHost
+from mailcrypt_component.model.key_ring import Curve
 from mailcrypt_component.model.settings import (
     STORES,
     AccountSettings,
@@ -94,13 +106,17 @@ class MailCryptServer(pulumi.ComponentResource):
         image = self._image()
         ring = KeyRing(f"{name}-ring", settings, self._child())
         config = DovecotConfig(f"{name}-dovecot", settings, image, self._host, self._child())
-        stores = self._stores()
-        parts = Parts(image, ring, config, stores.sources, self._network(), self._certificate())
+        stores, memory = self._stores(), self._memory()
+        parts = Parts(
+            image, ring, config, stores.sources, memory, self._network(), self._certificate()
+        )
         preflight = self._preflight(parts, stores)
+        keeper = self._keeper(parts, preflight)
+        unlocked = self._unlock(parts, keeper)
         password, accounts = self._accounts(parts, preflight)
-        server = self._server(parts, [preflight, accounts])
+        server = self._server(parts, [preflight, accounts, *unlocked])
         target = self._target(parts, server, password)
-        proof = self._proof(parts, server, target)
+        proof = self._proof(parts, server, keeper, target)
         self._publish(parts, server, target, proof)
 
     def _child(
@@ -113,7 +129,7 @@ class MailCryptServer(pulumi.ComponentResource):
         return pulumi.ResourceOptions(
             parent=self,
             depends_on=list(depends_on),
-            protect=protect or None,
+            protect=protect,  # Never inherited: a protected server could not be replaced.
             retain_on_delete=keep or None,
         )
 
@@ -174,6 +190,71 @@ class MailCryptServer(pulumi.ComponentResource):
             volumes.append(volume)
         return _Stores(sources, volumes)
 
+    def _memory(self) -> Mapping[str, tuple[MemoryVolume, docker.Volume]]:
+        """Declare the tmpfs volumes."""
+        return {
+            short: (
+                volume,
+                declare_volume(
+                    f"{self._name}-memory-{short}",
+                    f"{self._full_name}-{short}",
+                    volume,
+                    self._docker(),
+                ),
+            )
+            for short, volume in memory_volumes(self._settings).items()
+        }
+
+    def _keeper(self, parts: Parts, preflight: pulumi.Resource) -> docker.Container | None:
+        """Declare what holds the memory while the server is replaced."""
+        if not parts.memory:
+            return None
+        return declare_keeper(
+            f"{self._name}-keeper",
+            self._full_name,
+            parts.image,
+            parts.memory,
+            self._docker(depends_on=[preflight]),
+        )
+
+    def _unlock(self, parts: Parts, keeper: docker.Container | None) -> Sequence[pulumi.Resource]:
+        """Bring the private keys into the keeper's memory, if the ring holds them."""
+        if keeper is None:
+            return []
+        if self._settings.key_custody is Custody.DISK or self._settings.is_public_only:
+            return [keeper]
+        plan = pulumi.Output.all(self._host, parts.ring.keys, parts.config.files).apply(
+            self._unlock_plan
+        )
+        facts = {
+            "keeper": self._now(keeper),
+            "keyIds": parts.ring.key_ids,
+            "config": parts.config.digest,
+        }
+        opts = self._child(depends_on=[keeper])
+        return [keeper, gate(f"{self._name}-unlock", facts, _unlock_server, plan, opts)]
+
+    def _unlock_plan(self, found: Sequence[Any]) -> UnlockPlan:
+        host, keys, files = found
+        return UnlockPlan(
+            docker_host=host,
+            server=self._full_name,
+            keys=tuple((key.private_path, key.private_pem) for key in keys),
+            configuration=files.private,
+            configuration_path=files.private_path,
+        )
+
+    def _now(self, container: docker.Container) -> pulumi.Output[Any]:
+        """Return what the engine says now of a container, in previews and every update.
+
+        The state knows what a container was when it was created; here a container that was
+        removed, stopped or started anew behind Pulumi's back changes a gate's facts.
+        """
+        if isinstance(get_monitor(), MockMonitor):
+            return container.id.apply(lambda container_id: {"id": container_id})
+        asked = pulumi.Output.all(self._host, container.id)
+        return public(asked.apply(lambda both: plainly(_container_now, *both)))
+
     def _network(self) -> pulumi.Output[str]:
         if self._settings.network is not None:
             return pulumi.Output.from_input(self._settings.network)
@@ -196,10 +277,10 @@ class MailCryptServer(pulumi.ComponentResource):
         plan = pulumi.Output.all(
             self._host,
             parts.image,
-            parts.config.text,
+            parts.config.files,
             parts.config.dialect,
             ring.key_ids,
-            public(ring.keys.apply(lambda keys: {key.name: key.curve for key in keys})),
+            ring.public_keys.apply(lambda keys: {key["name"]: Curve(key["curve"]) for key in keys}),
             sources["mail"],
             sources["config"],
         ).apply(self._plan)
@@ -208,14 +289,14 @@ class MailCryptServer(pulumi.ComponentResource):
 
     def _plan(self, found: Sequence[Any]) -> Plan:
         settings = self._settings
-        host, image, configuration, dialect, key_ids, curves, mail, config = found
+        host, image, files, dialect, key_ids, curves, mail, config = found
         return Plan(
             docker_host=host,
             stack=pulumi.get_stack(),
             image=image,
             server=self._full_name,
             dialect=Dialect(dialect),
-            configuration=configuration,
+            files=files,
             curves=curves,
             key_ids=tuple(key_ids),
             given_up=settings.give_up_keys,
@@ -326,10 +407,15 @@ class MailCryptServer(pulumi.ComponentResource):
         return pulumi.Output.secret(target)
 
     def _proof(
-        self, parts: Parts, server: docker.Container, target: pulumi.Output[Target]
+        self,
+        parts: Parts,
+        server: docker.Container,
+        keeper: docker.Container | None,
+        target: pulumi.Output[Target],
     ) -> pulumi.Stash:
         facts = {
-            "server": server.id,
+            "server": self._now(server),
+            "keeper": self._now(keeper) if keeper else None,
             "config": parts.config.digest,
             "keyIds": parts.ring.key_ids,
         }
@@ -384,6 +470,17 @@ def _write_accounts(wanted: Wanted) -> str:
     from mailcrypt_component.checks.accounts import write_accounts  # noqa: PLC0415
 
     return write_accounts(wanted)
+
+
+def _unlock_server(plan: UnlockPlan) -> str:
+    from mailcrypt_component.checks.custody.unlock import unlock  # noqa: PLC0415
+
+    return unlock(plan)
+
+
+def _container_now(docker_host: DockerHost, container_id: str) -> dict[str, Any] | None:
+    found = inspect_container(docker_host, container_id)
+    return found.as_fact() if found else None
 
 
 def _prove(target: Target) -> str:

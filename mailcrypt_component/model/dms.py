@@ -19,8 +19,16 @@ LOG_DIR: Final = "/var/log/mail"
 CERTS_DIR: Final = "/certs"
 TLS_DIR: Final = "/etc/mailcrypt-tls"
 
+SUPERVISOR_CONF: Final = "/etc/supervisor/conf.d/mailcrypt.conf"
+
+STORAGE_CONF: Final = "/etc/dovecot/conf.d/99-mailcrypt.conf"
+"""Read after DMS's own files, which set where mail lies."""
+
 CUSTOM_CONF: Final = "/etc/dovecot/conf.d/10-custom.conf"
 """Read before ``10-mail.conf``, which adds its plugins to ours, and every protocol's file."""
+
+QUEUE_DIR: Final = f"{STATE_DIR}/spool-postfix"
+"""Where DMS moves Postfix's queue to."""
 
 LOCAL_CONF: Final = "/etc/dovecot/local.conf"
 """DMS copies ``dovecot.cf`` of the configuration folder here; read last."""

@@ -84,3 +84,7 @@ class PreflightError(MailCryptError):
 
 class ProofError(MailCryptError):
     """The running server does not store mail encrypted to the current key."""
+
+
+class CustodyError(MailCryptError):
+    """The private keys cannot be kept in memory as declared."""

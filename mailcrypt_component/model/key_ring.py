@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from mailcrypt_component.dcrypt.key_id import key_id
+from mailcrypt_component.model.custody import Custody, IndexCache
 from mailcrypt_component.model.dialects import CryptModel, Dialect, KeyFiles
 from mailcrypt_component.model.dms import CERTS_DIR
 from mailcrypt_component.model.errors import KeyFault
@@ -31,7 +32,8 @@ from mailcrypt_component.model.errors import KeyFault
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PUBLIC_KEY_PATH: Final = f"{CERTS_DIR}/current.pub.pem"
+PUBLIC_KEY_PATH: Final = "/etc/mailcrypt/current.pub.pem"
+"""On disk in the container: a locked server needs it to encrypt."""
 NAME_PATTERN: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 """Names become file names and Dovecot section names; both take these letters."""
 
@@ -74,10 +76,14 @@ def private_path(name: str) -> str:
     return f"{CERTS_DIR}/{name}.pem"
 
 
-def model_of(names: Sequence[str]) -> CryptModel:
+def model_of(
+    names: Sequence[str],
+    custody: Custody = Custody.MEMORY,
+    index_cache: IndexCache = IndexCache.MEMORY,
+) -> CryptModel:
     """Return what Dovecot shall do for a ring of these names, newest first."""
     files = tuple(KeyFiles(name, private_path(name)) for name in names)
-    return CryptModel(files, PUBLIC_KEY_PATH)
+    return CryptModel(files, PUBLIC_KEY_PATH, custody, index_cache)
 
 
 def read_key(name: str, pem: str, dialect: Dialect | None = None) -> RingKey:

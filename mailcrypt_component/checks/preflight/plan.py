@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mailcrypt_component.model.dialects import Dialect
+    from mailcrypt_component.model.dialects import Dialect, DovecotFiles
     from mailcrypt_component.model.docker_host import DockerHost
     from mailcrypt_component.model.key_ring import Curve
     from mailcrypt_component.model.settings import MountSettings, PortSettings
@@ -29,7 +29,7 @@ class Plan:
     image: str
     server: str
     dialect: Dialect
-    configuration: str
+    files: DovecotFiles
     curves: Mapping[str, Curve]
     key_ids: tuple[str, ...]
     given_up: tuple[str, ...]

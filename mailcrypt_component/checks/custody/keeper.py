@@ -1,0 +1,92 @@
+"""Finds a server's keeper and makes sure that what it holds is memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import docker.errors
+
+from mailcrypt_component.docker_api.run import execute
+from mailcrypt_component.model import dms
+from mailcrypt_component.model.custody import KEEPER_LABEL, SERVER_LABEL
+from mailcrypt_component.model.errors import CustodyError
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.containers import Container
+
+_SECONDS: Final = 20.0
+
+
+def find_keeper(client: DockerClient, server: str) -> Container:
+    """Return the running keeper of a server.
+
+    Raises:
+        CustodyError: There is none, or it belongs to another server.
+
+    """
+    name = f"{server}-keeper"
+    try:
+        keeper = client.containers.get(name)
+    except docker.errors.NotFound:
+        raise CustodyError(
+            f"container {name} does not exist (removed outside Pulumi?)",
+            where="keeper",
+            expected="a running container that holds the keys in memory",
+            hint="pulumi up --refresh",
+        ) from None
+    owner = keeper.labels.get(KEEPER_LABEL)
+    if owner != server:
+        raise CustodyError(
+            f"container {name} is the keeper of {owner or 'no server'}",
+            where="keeper",
+            expected=f"label {KEEPER_LABEL}={server}",
+            hint=f"remove or rename the container {name}, then pulumi up --refresh",
+        )
+    if keeper.status != "running":
+        raise CustodyError(
+            f"container {name} is {keeper.status}",
+            where="keeper",
+            expected="a running container that holds the keys in memory",
+            hint=f"docker start {name}",
+        )
+    return keeper
+
+
+def find_server(client: DockerClient, server: str) -> Container | None:
+    """Return the running server of that name; None if it is not there or does not run."""
+    try:
+        found = client.containers.get(server)
+    except docker.errors.NotFound:
+        return None
+    if found.labels.get(SERVER_LABEL) != server or found.status != "running":
+        return None
+    return found
+
+
+def require_memory(keeper: Container) -> None:
+    """Make sure that the keys' folder is memory that is never written to a disk.
+
+    Raises:
+        CustodyError: It is not a tmpfs, or one that can be swapped out.
+
+    """
+    said = execute(keeper, ["cat", "/proc/mounts", "/proc/swaps"], timeout=_SECONDS)
+    lines = [line.split() for line in said.stdout.decode(errors="replace").splitlines()]
+    mounts = {line[1]: line for line in lines if len(line) > 3}  # noqa: PLR2004
+    found = mounts.get(dms.CERTS_DIR)
+    if found is None or found[2] != "tmpfs":
+        raise CustodyError(
+            f"{dms.CERTS_DIR} is {found[2] if found else 'no mount'}",
+            where=f"container {keeper.name}",
+            expected="a tmpfs volume",
+            hint=f"docker rm -f {keeper.name}, then pulumi up --refresh",
+        )
+    swaps = [line[0] for line in lines if line[0].startswith("/") and len(line) == 5]  # noqa: PLR2004
+    if "noswap" not in found[3].split(",") and swaps:
+        raise CustodyError(
+            f"the tmpfs at {dms.CERTS_DIR} can be swapped out to {', '.join(swaps)}",
+            where=f"container {keeper.name}",
+            expected="mount option noswap (Linux 6.4), or a host without swap",
+            hint="swapoff -a on the Docker host, or keyCustody: disk",
+        )
