@@ -10,6 +10,7 @@ from mailcrypt_component.docker_api.run import execute
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.custody import KEEPER_LABEL, SERVER_LABEL
 from mailcrypt_component.model.errors import CustodyError
+from mailcrypt_component.model.ring_file import RING_PATH, RingFile, read_ring_file
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -62,6 +63,50 @@ def find_server(client: DockerClient, server: str) -> Container | None:
     if found.labels.get(SERVER_LABEL) != server or found.status != "running":
         return None
     return found
+
+
+def require_server(client: DockerClient, server: str) -> Container:
+    """Return the running server of that name.
+
+    Raises:
+        CustodyError: It is not there, does not run, or is not one of ours.
+
+    """
+    found = find_server(client, server)
+    if found is None:
+        raise CustodyError(
+            f"no mail server of ours runs as container {server}",
+            where="server",
+            expected=f"a running container with label {SERVER_LABEL}={server}",
+            hint=f"docker ps --all --filter label={SERVER_LABEL}",
+        )
+    return found
+
+
+def ring_of(server: Container) -> RingFile:
+    """Return what a server says of its ring.
+
+    Raises:
+        CustodyError: Its private keys are on disk: there is nothing to lock or unlock.
+
+    """
+    said = execute(server, ["cat", RING_PATH], timeout=_SECONDS)
+    if said.exit_code:
+        raise CustodyError(
+            f"it has no {RING_PATH}",
+            where=f"container {server.name}",
+            expected="a server with keyCustody: memory",
+            hint="with keyCustody: disk the server is always unlocked",
+        )
+    return read_ring_file(said.stdout.decode(errors="replace"))
+
+
+def is_locked(server: Container) -> bool:
+    """Tell whether a running server waits for its private keys; never with custody on disk."""
+    if execute(server, ["test", "-e", RING_PATH], timeout=_SECONDS).exit_code:
+        return False
+    path = ring_of(server).configuration_path
+    return execute(server, ["test", "-e", path], timeout=_SECONDS).exit_code != 0
 
 
 def require_memory(keeper: Container) -> None:

@@ -11,17 +11,30 @@ import tarfile
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-from mailcrypt_component.checks.custody.keeper import find_keeper, find_server, require_memory
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from mailcrypt_component.checks.custody.keeper import (
+    find_keeper,
+    find_server,
+    require_memory,
+    require_server,
+    ring_of,
+)
+from mailcrypt_component.checks.custody.plan import UnlockPlan
 from mailcrypt_component.checks.custody.reload import reload_dovecot
 from mailcrypt_component.docker_api.connect import connect
 from mailcrypt_component.docker_api.run import execute
 from mailcrypt_component.model import dms
-from mailcrypt_component.model.errors import UnreachableError
+from mailcrypt_component.model.errors import CustodyError, UnreachableError
+from mailcrypt_component.model.key_ring import private_path
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from docker.models.containers import Container
 
-    from mailcrypt_component.checks.custody.plan import UnlockPlan
+    from mailcrypt_component.dcrypt.keys import PrivateKey
+    from mailcrypt_component.model.docker_host import DockerHost
 
 _SECONDS: Final = 30.0
 _WRITE: Final = """
@@ -58,6 +71,43 @@ def unlock(plan: UnlockPlan) -> str:
         return written
     reload_dovecot(server)
     return f"{written}; {plan.server} is unlocked"
+
+
+def unlock_running(
+    docker_host: DockerHost, server: str, private_keys: Mapping[str, PrivateKey]
+) -> str:
+    """Unlock a running server with keys from elsewhere; return what was done, in one line.
+
+    The server itself says which keys its ring has and how Dovecot is told of them, so that
+    neither a stack nor Pulumi is needed.
+
+    Args:
+        docker_host: The engine that runs it.
+        server: The container's name.
+        private_keys: Private keys by key id, at least those of the ring.
+
+    Raises:
+        CustodyError: The server is not in memory custody, or keys of its ring are missing.
+        UnreachableError: The engine, the server or the keeper did not answer.
+
+    """
+    ring = ring_of(require_server(connect(docker_host), server))
+    missing = [(name, key_id) for name, key_id in ring.keys if key_id not in private_keys]
+    if missing:
+        raise CustodyError(
+            f"no private key for {', '.join(f'{name} ({key_id})' for name, key_id in missing)}",
+            where=f"the keys given for {server}, which stays as it was",
+            expected="every key of the server's ring",
+            hint="use the escrow that was written after the last change of the ring",
+        )
+    keys = tuple((private_path(name), _pem(private_keys[key_id])) for name, key_id in ring.keys)
+    return unlock(
+        UnlockPlan(docker_host, server, keys, ring.configuration, ring.configuration_path)
+    )
+
+
+def _pem(key: PrivateKey) -> str:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 def _archive(plan: UnlockPlan) -> bytes:
