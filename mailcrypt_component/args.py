@@ -17,7 +17,9 @@ class KeyArgs(TypedDict):
     curve: NotRequired[str]
     """P256 (the default), P384 or P521; X25519 only with a PEM and Dovecot 2.4."""
     pem: NotRequired[pulumi.Input[str]]
-    """An unencrypted PKCS#8 private key; without it one is made."""
+    """An unencrypted PKCS#8 private key; without pem and publicPem one is made."""
+    publicPem: NotRequired[pulumi.Input[str]]
+    """The public key alone; every key of the ring then has publicPem and none has pem."""
 
 
 class AccountArgs(TypedDict):
@@ -66,6 +68,8 @@ class MailCryptServerArgs(TypedDict):
     """The key ring, newest first; default one made key named k1."""
     giveUpKeys: NotRequired[list[str]]
     """Ids of lost keys: mail that is encrypted to them stays unreadable, and is no obstacle."""
+    keyCustody: NotRequired[str]
+    """memory (the default): a reboot locks the server until an unlock; or disk."""
     accounts: NotRequired[list[AccountArgs]]
     """Declared accounts; those added with DMS's setup command survive."""
     probeAddress: NotRequired[str]
@@ -74,10 +78,20 @@ class MailCryptServerArgs(TypedDict):
     """Protect keys and volumes from destroy; default true."""
     keepMail: NotRequired[bool]
     """Leave the volumes on the Docker host when destroyed; default true."""
+    adoptMail: NotRequired[str]
+    """The mark of another stack's mail store to take over, or unmarked for one without a mark."""
     binds: NotRequired[dict[str, str]]
-    """mail, state, logs, config or certs in a directory of the Docker host."""
+    """mail, state, logs, config (or certs with keyCustody disk) in a directory of the host."""
+    indexCache: NotRequired[str]
+    """memory (the default) or disk, where subjects and text can be read."""
+    indexCacheSize: NotRequired[int]
+    """MiB of the index cache in memory; default 256."""
+    queue: NotRequired[str]
+    """disk (the default), or memory: a power cut then loses mail that is not delivered yet."""
+    queueSize: NotRequired[int]
+    """MiB of the queue in memory; default 256."""
     ports: NotRequired[dict[str, Any]]
-    """Service (smtp, imaps, …) or container port to host port or address:port."""
+    """Service (smtp, imaps, …) or container port to host port, address:port, or a list of them."""
     network: NotRequired[pulumi.Input[str]]
     """An existing network's name; default a network of its own."""
     environment: NotRequired[dict[str, str]]
@@ -89,6 +103,8 @@ class MailCryptServerArgs(TypedDict):
     dockerHost: NotRequired[str]
     """unix://, tcp:// or ssh:// of the Docker engine; default the environment's."""
     deadline: NotRequired[int]
-    """Seconds that a gate may take; default 120."""
+    """Seconds that a gate may take, apart from counting stored mail; default 120."""
+    countDeadline: NotRequired[int]
+    """Seconds that preflight may take to count stored mail; default 1800."""
     stopGrace: NotRequired[int]
-    """Seconds that the server has to stop; default 30."""
+    """Seconds that the server has to stop; default 60."""

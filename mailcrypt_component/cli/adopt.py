@@ -12,7 +12,7 @@ import yaml
 
 from mailcrypt_component.adopt.compose import Adopted, read_setup
 from mailcrypt_component.model.errors import MailCryptError, SettingsError, UnreachableError
-from mailcrypt_component.model.settings import read_settings
+from mailcrypt_component.model.read_settings import read_settings
 
 if TYPE_CHECKING:
     from mailcrypt_component.model.key_ring import RingKey

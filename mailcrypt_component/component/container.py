@@ -14,7 +14,12 @@ from mailcrypt_component.component.memory import MemoryVolume
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.custody import SERVER_LABEL, Custody
 from mailcrypt_component.model.dialects import LOCKED_SCRIPT
-from mailcrypt_component.model.key_ring import PUBLIC_KEY_PATH, private_path
+from mailcrypt_component.model.key_ring import (
+    PUBLIC_KEY_PATH,
+    PublicRingKey,
+    RingKey,
+    private_path,
+)
 from mailcrypt_component.model.ring_file import RING_PATH, RingFile
 from mailcrypt_component.model.settings import BIND_TARGETS, Settings
 
@@ -179,7 +184,13 @@ def _file(name: str) -> str:
 
 
 def _private(ring: KeyRing, index: int) -> pulumi.Output[str]:
-    return ring.keys.apply(lambda keys: keys[index].private_pem)
+    def pem_of(keys: Sequence[PublicRingKey]) -> str:
+        key = keys[index]
+        if not isinstance(key, RingKey):
+            raise TypeError(f"key {key.name} is public only")  # Settings refuse it on disk.
+        return key.private_pem
+
+    return ring.keys.apply(pem_of)
 
 
 def _upload(path: str, content: pulumi.Input[str], permissions: str) -> docker.ContainerUploadArgs:

@@ -8,7 +8,12 @@ import pulumi_tls as tls
 
 from mailcrypt_component.component.outputs import plainly, public
 from mailcrypt_component.model.dialects import Dialect
-from mailcrypt_component.model.key_ring import RingKey, read_key, read_public_key
+from mailcrypt_component.model.key_ring import (
+    PublicRingKey,
+    RingKey,
+    read_key,
+    read_public_key,
+)
 from mailcrypt_component.model.settings import KeySettings, Settings
 
 
@@ -19,7 +24,7 @@ class KeyRing(pulumi.ComponentResource):
     alone.  A protected guard depends on all of them instead: Pulumi deletes no key before it.
     """
 
-    keys: pulumi.Output[list[RingKey]]
+    keys: pulumi.Output[list[PublicRingKey]]
     """The keys, with their private parts where the ring holds them; secret."""
     key_ids: pulumi.Output[list[str]]
     """Every key's id, newest first."""
@@ -75,7 +80,7 @@ class KeyRing(pulumi.ComponentResource):
 
 def _read_ring(
     declared: Sequence[KeySettings], pems: Sequence[str], dialect: Dialect | None
-) -> list[RingKey]:
+) -> list[PublicRingKey]:
     """Read every key; what is true of the first one alone is that it must encrypt."""
     return [
         read_public_key(key.name, pem, dialect)
@@ -85,7 +90,7 @@ def _read_ring(
     ]
 
 
-def _public_part(key: RingKey) -> dict[str, str]:
+def _public_part(key: PublicRingKey) -> dict[str, str]:
     return {
         "name": key.name,
         "keyId": key.key_id,
@@ -94,8 +99,6 @@ def _public_part(key: RingKey) -> dict[str, str]:
     }
 
 
-def _private_parts(keys: Sequence[RingKey]) -> list[dict[str, Any]]:
+def _private_parts(keys: Sequence[PublicRingKey]) -> list[dict[str, Any]]:
     """Return what escrow, encrypt and unlock read from the state."""
-    return [
-        {"name": key.name, "pem": key.private_pem} for key in keys if key.private_pem is not None
-    ]
+    return [{"name": key.name, "pem": key.private_pem} for key in keys if isinstance(key, RingKey)]

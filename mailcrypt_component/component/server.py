@@ -40,12 +40,8 @@ from mailcrypt_component.model.custody import Custody
 from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.key_ring import Curve
-from mailcrypt_component.model.settings import (
-    STORES,
-    AccountSettings,
-    TlsMode,
-    read_settings,
-)
+from mailcrypt_component.model.read_settings import read_settings
+from mailcrypt_component.model.settings import STORES, AccountSettings, TlsMode
 
 _YEAR_HOURS: Final = 24 * 365
 

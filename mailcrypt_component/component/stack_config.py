@@ -11,7 +11,7 @@ from pulumi.runtime import config as runtime_config
 from mailcrypt_component.docker_api.address import require_engine
 from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.errors import MailCryptError
-from mailcrypt_component.model.settings import read_settings
+from mailcrypt_component.model.read_settings import read_settings
 
 if TYPE_CHECKING:
     from mailcrypt_component.args import MailCryptServerArgs

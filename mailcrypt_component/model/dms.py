@@ -50,6 +50,9 @@ PICKUP: Final = "/var/spool/postfix/public/pickup"
 PORTS: Final = {"smtp": 25, "submissions": 465, "submission": 587, "imap": 143, "imaps": 993}
 """Container ports by service name (RFC 6335 names)."""
 
+MESSAGE_SIZE_LIMIT: Final = 10_240_000
+"""DMS's default for the largest mail, in bytes."""
+
 PROTOCOLS: Final = ("lmtp", "lda", "imap", "pop3")
 """Every protocol of Dovecot that writes or reads mail."""
 

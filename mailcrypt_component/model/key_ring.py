@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
     load_pem_private_key,
+    load_pem_public_key,
 )
 
 from mailcrypt_component.dcrypt.key_id import key_id
@@ -52,8 +53,8 @@ _TO_PKCS8: Final = "openssl pkcs8 -topk8 -nocrypt -in old.pem -out new.pem"
 
 
 @dataclass(frozen=True, slots=True)
-class RingKey:
-    """One key of the ring, ready to be laid out for Dovecot.
+class PublicRingKey:
+    """The public half of one key of the ring.
 
     ``key_id`` is the SHA-256 that Dovecot writes into each mail's header, as 64
     lower-case hex digits.
@@ -63,6 +64,12 @@ class RingKey:
     curve: Curve
     key_id: str
     public_pem: str
+
+
+@dataclass(frozen=True, slots=True)
+class RingKey(PublicRingKey):
+    """One key of the ring, ready to be laid out for Dovecot."""
+
     private_pem: str = field(repr=False)
 
     @property
@@ -105,11 +112,49 @@ def read_key(name: str, pem: str, dialect: Dialect | None = None) -> RingKey:
         key = load_pem_private_key(pem.encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise _fault(where, "a PEM that cannot be decoded", "copy the file again, whole") from None
-    curve = _curve_of(key, where)
+    curve = _curve_of(key)
+    if curve is None or not isinstance(key, ec.EllipticCurvePrivateKey | x25519.X25519PrivateKey):
+        raise _fault(where, f"a key of the kind {_kind_of(key)}", "make an EC key on P-256")
     refuse_curve(curve, dialect, where)
     public = key.public_key()
     public_pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     return RingKey(name, curve, key_id(public), public_pem.decode(), pem.strip() + "\n")
+
+
+def read_public_key(name: str, pem: str, dialect: Dialect | None = None) -> PublicRingKey:
+    """Read the public key of a ring whose private keys are kept elsewhere.
+
+    Args:
+        name: The key's name in the ring; it is named in errors.
+        pem: One public key (BEGIN PUBLIC KEY).
+        dialect: Where known, a curve that this Dovecot cannot use is refused.
+
+    Raises:
+        KeyFault: The text is not one public key of a curve that Dovecot can use.  The
+            message never holds the text, which may be a private key by mistake.
+
+    """
+    where = f"keys[{name}].publicPem"
+    if "PRIVATE KEY" in pem:
+        raise _public_fault(where, "a private key")
+    if pem.count("-----BEGIN ") != 1:
+        raise _public_fault(where, "a text that is not one PEM block")
+    try:
+        public = load_pem_public_key(pem.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise _public_fault(where, "a PEM that cannot be decoded") from None
+    curve = _curve_of(public)
+    if curve is None or not isinstance(public, ec.EllipticCurvePublicKey | x25519.X25519PublicKey):
+        raise _public_fault(where, f"a key of the kind {_kind_of(public)}")
+    refuse_curve(curve, dialect, where)
+    public_pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return PublicRingKey(name, curve, key_id(public), public_pem.decode())
+
+
+def _public_fault(where: str, found: str) -> KeyFault:
+    expected = "one public key (BEGIN PUBLIC KEY) of P256, P384, P521 or X25519"
+    hint = "openssl pkey -in private.pem -pubout -out public.pem"
+    return KeyFault(found, where=where, expected=expected, hint=hint)
 
 
 def refuse_curve(curve: Curve, dialect: Dialect | None, where: str) -> None:
@@ -153,10 +198,16 @@ def _fault(where: str, found: str, hint: str) -> KeyFault:
     return KeyFault(found, where=where, expected=expected, hint=hint)
 
 
-def _curve_of(key: object, where: str) -> Curve:
-    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in _CURVE_OF_EC:
-        return _CURVE_OF_EC[key.curve.name]
-    if isinstance(key, x25519.X25519PrivateKey):
+def _curve_of(key: object) -> Curve | None:
+    """Return the curve of a private or a public key; None if Dovecot cannot use it."""
+    if isinstance(key, ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey):
+        return _CURVE_OF_EC.get(key.curve.name)
+    if isinstance(key, x25519.X25519PrivateKey | x25519.X25519PublicKey):
         return Curve.X25519
-    found = key.curve.name if isinstance(key, ec.EllipticCurvePrivateKey) else type(key).__name__
-    raise _fault(where, f"a key of the kind {found.strip('_')}", "make an EC key on P-256")
+    return None
+
+
+def _kind_of(key: object) -> str:
+    if isinstance(key, ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey):
+        return key.curve.name
+    return type(key).__name__.strip("_")

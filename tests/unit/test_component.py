@@ -133,7 +133,7 @@ def test_a_foreign_network_is_used_and_none_is_made():
 
 def test_a_bind_takes_the_place_of_a_volume():
     """The host's directory is mounted where the volume would be."""
-    mocks, _ = declare(binds={"mail": "/srv/mail", "certs": "/srv/certs"})
+    mocks, _ = declare(keyCustody="disk", binds={"mail": "/srv/mail", "certs": "/srv/certs"})
     mounts = {
         item["containerPath"]: item.get("hostPath") or item.get("volumeName")
         for item in mocks.resources["mail-server"].inputs["volumes"]

@@ -1,16 +1,38 @@
 """Settings: what is right passes, and every fault is named in one message."""
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.errors import SettingsErrors
-from mailcrypt_component.model.settings import PortSettings, TlsMode, read_settings
+from mailcrypt_component.model.read_settings import read_settings
+from mailcrypt_component.model.custody import Custody, IndexCache, Queue
+from mailcrypt_component.model.settings import PortSettings, TlsMode
 
 GOOD = {
     "image": "mailserver/docker-mailserver:16.0",
     "hostname": "mail.example.test",
     "accounts": [{"address": "you@example.test", "password": "x"}],
 }
+
+
+def private_pem(key):
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def public_pem(key):
+    public = key.public_key()
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+EC = ec.generate_private_key(ec.SECP256R1())
+PUBLIC = public_pem(EC)
 
 
 def faults(**changes):
@@ -44,7 +66,122 @@ def test_an_empty_variable_is_none():
     assert read_settings({**GOOD, "environment": empty}).tls.mode is TlsMode.SELF_SIGNED
 
 
+def test_what_holds_text_of_mails_lies_in_memory_by_default_except_for_the_queue():
+    """Keys and index cache stay off the disk; losing the queue loses mail, so it is a choice."""
+    settings = read_settings(GOOD)
+    assert (settings.key_custody, settings.index_cache, settings.queue) == (
+        Custody.MEMORY,
+        IndexCache.MEMORY,
+        Queue.DISK,
+    )
+    assert settings.index_cache_size == settings.queue_size == 256
+    assert settings.adopt_mail is None
+
+
+def test_custody_and_stores_in_memory_can_be_chosen():
+    """Each choice arrives as its enumeration, with its size."""
+    settings = read_settings(
+        {
+            **GOOD,
+            "keyCustody": "disk",
+            "indexCache": "disk",
+            "queue": "memory",
+            "queueSize": 64,
+            "binds": {"certs": "/srv/certs"},
+        }
+    )
+    assert (settings.key_custody, settings.index_cache) == (Custody.DISK, IndexCache.DISK)
+    assert (settings.queue, settings.queue_size) == (Queue.MEMORY, 64)
+
+
+def test_a_ring_may_hold_public_keys_only():
+    """Then there is no private key in the settings at all."""
+    keys = read_settings({**GOOD, "keys": [{"name": "k1", "publicPem": PUBLIC}]}).keys
+    assert [(key.pem, key.public_pem) for key in keys] == [(None, PUBLIC)]
+
+
+@pytest.mark.parametrize("value", ["unmarked", "0123456789abcdef"])
+def test_a_mail_store_is_taken_over_by_its_mark(value):
+    """The value is a mark as preflight prints it, or says that there is none."""
+    assert read_settings({**GOOD, "adoptMail": value}).adopt_mail == value
+
+
+class Later:
+    """Stands for what Pulumi resolves later."""
+
+
+def test_a_value_that_is_not_resolved_yet_passes_through():
+    """Whatever another resource produces is checked when it is known."""
+    later = Later()
+    args = {
+        **GOOD,
+        "image": later,
+        "hostname": later,
+        "dockerHost": later,
+        "environment": {"ENABLE_IMAP": later},
+        "binds": {"mail": later},
+        "ports": {"imap": [later, 143]},
+        "mounts": [{"source": later, "target": "/srv"}],
+    }
+    settings = read_settings(args, unresolved=(Later,))
+    assert settings.image is settings.hostname is settings.docker_host is later
+    assert settings.environment == {"ENABLE_IMAP": later}
+    assert settings.binds == {"mail": later}
+    assert [port.external for port in settings.ports] == [143]
+    assert settings.mounts[0].source is later
+
+
+def test_a_value_of_a_strange_type_is_refused_unless_it_is_declared_as_unresolved():
+    """Only the types that the caller names pass unchecked."""
+    assert faults(image=Later(), hostname=Later())[0] == ["image", "hostname"]
+
+
 BAD = {
+    "mail store of a strange name": ({"adoptMail": "prod"}, "adoptMail"),
+    "unknown custody": ({"keyCustody": "ram"}, "keyCustody"),
+    "certs on the disk with keys in memory": ({"binds": {"certs": "/srv/certs"}}, "binds.certs"),
+    "unknown place of the index cache": ({"indexCache": "tmpfs"}, "indexCache"),
+    "an index cache of 0 MiB": ({"indexCacheSize": 0}, "indexCacheSize"),
+    "a queue that Postfix would never use": ({"queue": "memory", "queueSize": 19}, "queueSize"),
+    "a queue too small for the largest mail": (
+        {"queue": "memory", "environment": {"POSTFIX_MESSAGE_SIZE_LIMIT": "200000000"}},
+        "queueSize",
+    ),
+    "pem and publicPem": (
+        {"keys": [{"name": "k1", "pem": private_pem(EC), "publicPem": PUBLIC}]},
+        "keys[0]",
+    ),
+    "a ring that is public in part": (
+        {"keys": [{"name": "k2", "publicPem": PUBLIC}, {"name": "k1"}]},
+        "keys",
+    ),
+    "public keys with custody disk": (
+        {"keyCustody": "disk", "keys": [{"name": "k1", "publicPem": PUBLIC}]},
+        "keyCustody",
+    ),
+    "a private key as publicPem": (
+        {"keys": [{"name": "k1", "publicPem": private_pem(EC)}]},
+        "keys[k1].publicPem",
+    ),
+    "a public RSA key": (
+        {
+            "keys": [
+                {"name": "k1", "publicPem": public_pem(rsa.generate_private_key(65537, 2048))},
+            ]
+        },
+        "keys[k1].publicPem",
+    ),
+    "a damaged public key": (
+        {"keys": [{"name": "k1", "publicPem": PUBLIC.replace("M", "!", 1)}]},
+        "keys[k1].publicPem",
+    ),
+    "an empty publicPem": ({"keys": [{"name": "k1", "publicPem": ""}]}, "keys[k1].publicPem"),
+    "readOnly as a text": (
+        {"mounts": [{"source": "v", "target": "/x", "readOnly": "no"}]},
+        "mounts[0].readOnly",
+    ),
+    "count deadline 0": ({"countDeadline": 0}, "countDeadline"),
+    "IPv6 without brackets": ({"ports": {"imap": "::1:143"}}, "ports.imap"),
     "no IMAP": ({"environment": {"ENABLE_IMAP": 0}}, "environment.ENABLE_IMAP"),
     "LDAP": ({"environment": {"ACCOUNT_PROVISIONER": "LDAP"}}, "environment.ACCOUNT_PROVISIONER"),
     "no image": ({"image": ""}, "image"),
@@ -100,7 +237,14 @@ BAD = {
     "deadline true": ({"deadline": True}, "deadline"),
     "half a certificate": ({"tls": {"certificate": "x"}}, "tls"),
     "unknown tls mode": ({"tls": {"mode": "none"}}, "tls.mode"),
-    "mount over mail": ({"mounts": [{"source": "v", "target": "/var/mail"}]}, "mounts"),
+    "mount over mail": (
+        {"mounts": [{"source": "v", "target": "/var/mail"}]},
+        "mounts[0].target",
+    ),
+    "two mounts at one path": (
+        {"mounts": [{"source": "v", "target": "/x"}, {"source": "w", "target": "/x/"}]},
+        "mounts[1].target",
+    ),
     "environment list": ({"environment": {"A": []}}, "environment.A"),
     "protect text": ({"protect": "yes"}, "protect"),
 }

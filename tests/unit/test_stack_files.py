@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from mailcrypt_component.args import MailCryptServerArgs
-from mailcrypt_component.model.settings import read_settings
+from mailcrypt_component.model.read_settings import read_settings
 
 STACKS = sorted((Path(__file__).parents[2] / "stacks").glob("Pulumi.*.yaml"))
 

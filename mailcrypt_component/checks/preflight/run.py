@@ -28,9 +28,9 @@ from mailcrypt_component.docker_api.mounts import as_mount
 from mailcrypt_component.docker_api.shell import shell
 from mailcrypt_component.docker_api.throwaway import throwaway
 from mailcrypt_component.model import dms
+from mailcrypt_component.model.custody import SERVER_LABEL
 from mailcrypt_component.model.errors import PreflightError
 from mailcrypt_component.model.key_ring import PUBLIC_KEY_PATH, Curve, private_path
-from mailcrypt_component.model.settings import SERVER_LABEL
 from mailcrypt_component.store.tally import CLEAR, MBOX, NOT_ENCRYPTED, Tally, is_unknown
 from mailcrypt_component.store.volume.census import count_in, mail_mounts
 
@@ -84,7 +84,13 @@ def _files(plan: Plan) -> list[File]:
     current = next(iter(keys.values()))
     public = current.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     return [
-        File(dms.CUSTOM_CONF, plan.configuration.encode(), mode=0o644),
+        File(dms.CUSTOM_CONF, plan.files.crypt.encode(), mode=0o644),
+        File(dms.STORAGE_CONF, plan.files.storage.encode(), mode=0o644),
+        *(
+            [File(plan.files.private_path, plan.files.private.encode())]
+            if plan.files.private
+            else ()
+        ),
         File(PUBLIC_KEY_PATH, public, mode=0o644),
         *(
             File(
@@ -95,6 +101,13 @@ def _files(plan: Plan) -> list[File]:
             for name, key in keys.items()
         ),
     ]
+
+
+def _private_configuration(plan: Plan) -> list[File]:
+    """Return what names the private keys, so that the unlocked server is what is tried."""
+    if not plan.files.private:
+        return []
+    return [File(plan.files.private_path, plan.files.private.encode())]
 
 
 _EC_CURVES: Final = {
