@@ -31,7 +31,16 @@ class KeyRing(pulumi.ComponentResource):
         self.keys = pems.apply(lambda found: plainly(_read_ring, names, found, settings.dialect))
         self.key_ids = public(self.keys.apply(lambda keys: [key.key_id for key in keys]))
         self.public_key = public(self.keys.apply(lambda keys: keys[0].public_pem))
-        self.register_outputs({"keyIds": self.key_ids, "publicKey": self.public_key})
+        private = self.keys.apply(
+            lambda keys: [{"name": key.name, "pem": key.private_pem} for key in keys]
+        )
+        self.register_outputs(
+            {
+                "keyIds": self.key_ids,
+                "publicKey": self.public_key,
+                "privateKeys": pulumi.Output.secret(private),
+            }
+        )
 
     def _pem(self, name: str, key: KeySettings) -> pulumi.Output[str]:
         if key.pem is not None:
