@@ -12,7 +12,9 @@ from typing import Final
 import click
 
 COMMANDS: Final = (
+    "status",
     "verify",
+    "repair",
     "coverage",
     "inspect",
     "audit",

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mailcrypt_component.cli.options import require_one, stack_option
 from mailcrypt_component.cli.progress import Progress
-from mailcrypt_component.model.docker_host import docker_host_of
 from mailcrypt_component.model.errors import MailCryptError
 from mailcrypt_component.store.audit import MEANINGS, Audit, State
 from mailcrypt_component.store.local.walk import count, number_of_files
@@ -26,7 +26,7 @@ _DAY = 86_400.0
 
 @click.command()
 @click.argument("path", required=False)
-@click.option("--stack", help="Audit the mail volume of this Pulumi stack's Docker host.")
+@stack_option("Audit the mail of this Pulumi stack's server.")
 @click.option("--key-id", "key_ids", multiple=True, help="A key of the ring, current one first.")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 @click.option("--html", type=click.Path(dir_okay=False), help="Write a report page to this file.")
@@ -39,6 +39,7 @@ _DAY = 86_400.0
 def audit(
     path: str | None,
     stack: str | None,
+    server: str | None,
     key_ids: tuple[str, ...],
     as_json: bool,
     html: str | None,
@@ -56,12 +57,11 @@ def audit(
     Exit codes: 0 nothing of --fail-on; 1 some of it; 2 could not find out.
     """
     refused = _states(fail_on)
-    if (path is None) == (stack is None):
-        raise click.UsageError("name a PATH, or a --stack")
+    require_one("PATH", path, stack, server)
     try:
         with Progress("mails") as progress:
             found = (
-                _of_stack(stack, bool(html), progress)
+                _of_stack(stack, server, bool(html), progress)
                 if stack
                 else Audit(str(path), _of_path(str(path), bool(html), progress), key_ids)
             )
@@ -93,24 +93,22 @@ def _of_path(path: str, years: bool, progress: Progress) -> Tally:
     return count(path, years=years, progress=progress.callback)
 
 
-def _of_stack(stack: str, years: bool, progress: Progress) -> Audit:
-    from mailcrypt_component.cli.stack_outputs import stack_outputs  # noqa: PLC0415
+def _of_stack(stack: str, name: str | None, years: bool, progress: Progress) -> Audit:
+    from mailcrypt_component.cli.stack_state import deployed_server  # noqa: PLC0415
     from mailcrypt_component.docker_api.connect import connect  # noqa: PLC0415
     from mailcrypt_component.store.volume.census import census  # noqa: PLC0415
 
-    outputs = stack_outputs(stack)
-    client = connect(docker_host_of(json.loads(outputs["verifyTarget"])["dockerHost"]))
-    mail: str = outputs["volumes"]["mail"]
+    server = deployed_server(stack, name)
     tally = census(
-        client,
-        outputs["imageId"],
-        mail,
+        connect(server.docker_host),
+        server.image,
+        server.mail,
         deadline=_DAY,
         years=years,
         progress=progress.callback,
         expect=progress.expect,
     )
-    return Audit(mail, tally, tuple(outputs["keyIds"]))
+    return Audit(server.mail, tally, server.target.key_ids)
 
 
 def _write_report(path: Path, found: Audit) -> None:

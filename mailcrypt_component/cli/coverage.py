@@ -8,17 +8,17 @@ import sys
 import click
 
 from mailcrypt_component.checks.proof.run import coverage_of
-from mailcrypt_component.checks.proof.target import Target, target_of
-from mailcrypt_component.cli.stack_outputs import stack_outputs
+from mailcrypt_component.cli.options import stack_option
+from mailcrypt_component.cli.stack_state import deployed_server
 from mailcrypt_component.model.errors import MailCryptError
 
 NOT_ENCRYPTED, NOT_KNOWN = 1, 2
 
 
 @click.command()
-@click.option("--stack", required=True, help="The Pulumi stack that runs the server.")
+@stack_option("The Pulumi stack that runs the server.", required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def coverage(stack: str, as_json: bool) -> None:
+def coverage(stack: str, server: str | None, as_json: bool) -> None:
     """Show what of the server's data is encrypted, as it is configured now.
 
     mail_crypt encrypts mails.  What lies beside them (index cache, full-text index, queue,
@@ -28,8 +28,7 @@ def coverage(stack: str, as_json: bool) -> None:
     Exit codes: 0 mails and attachments are encrypted; 1 they are not; 2 could not find out.
     """
     try:
-        target: Target = target_of(json.loads(stack_outputs(stack)["verifyTarget"]))
-        found = coverage_of(target)
+        found = coverage_of(deployed_server(stack, server).target)
     except MailCryptError as error:
         click.echo(f"could not find out: {error}", err=True)
         sys.exit(NOT_KNOWN)

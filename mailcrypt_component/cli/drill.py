@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mailcrypt_component.cli.keys import keys_from
-from mailcrypt_component.model.docker_host import docker_host_of
+from mailcrypt_component.cli.options import require_one, stack_option
 from mailcrypt_component.model.errors import MailCryptError
 from mailcrypt_component.store.drill import Drill
 from mailcrypt_component.store.drill import drill as try_sample
@@ -24,7 +24,7 @@ _DAY = 86_400.0
 
 @click.command()
 @click.argument("store", required=False)
-@click.option("--stack", help="Take the sample from this stack's mail volume.")
+@stack_option("Take the sample from the mail of this Pulumi stack's server.")
 @click.option("--escrow", required=True, help="The escrow file to prove.")
 @click.option("--passphrase-file", help="Where its passphrase stands; else it is asked for.")
 @click.option("--sample", default=20, show_default=True, help="Mails of each key id, at random.")
@@ -32,6 +32,7 @@ _DAY = 86_400.0
 def drill(
     store: str | None,
     stack: str | None,
+    server: str | None,
     escrow: str,
     passphrase_file: str | None,
     sample: int,
@@ -45,11 +46,10 @@ def drill(
 
     Exit codes: 0 each key id in use was opened; 1 one was not; 2 could not find out.
     """
-    if (store is None) == (stack is None):
-        raise click.UsageError("name a STORE, or a --stack")
+    require_one("STORE", store, stack, server)
     try:
         keys = keys_from((), escrow, passphrase_file)
-        with _mails(store, stack) as (mails, fetch):
+        with _mails(store, stack, server) as (mails, fetch):
             found = try_sample(mails, fetch, keys, sample=sample)
     except MailCryptError as error:
         click.echo(f"could not find out: {error}", err=True)
@@ -60,20 +60,20 @@ def drill(
 
 
 @contextlib.contextmanager
-def _mails(store: str | None, stack: str | None) -> Iterator[tuple[Any, Any]]:
-    """Give every mail of a directory or a volume, and how to fetch one."""
+def _mails(store: str | None, stack: str | None, name: str | None) -> Iterator[tuple[Any, Any]]:
+    """Give every mail of a directory or a volume, and a function that fetches one."""
     if store:
         from mailcrypt_component.store.local.walk import fetch_from, mails_of  # noqa: PLC0415
 
         yield mails_of(store), fetch_from(store)
         return
-    from mailcrypt_component.cli.stack_outputs import stack_outputs  # noqa: PLC0415
+    from mailcrypt_component.cli.stack_state import deployed_server  # noqa: PLC0415
     from mailcrypt_component.docker_api.connect import connect  # noqa: PLC0415
     from mailcrypt_component.store.volume.census import opened_volume  # noqa: PLC0415
 
-    outputs = stack_outputs(str(stack))
-    client = connect(docker_host_of(json.loads(outputs["verifyTarget"])["dockerHost"]))
-    with opened_volume(client, outputs["imageId"], outputs["volumes"]["mail"], _DAY) as volume:
+    server = deployed_server(str(stack), name)
+    client = connect(server.docker_host)
+    with opened_volume(client, server.image, server.mail, _DAY) as volume:
         yield volume
 
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from mailcrypt_component.cli.keys import keys_from
+from mailcrypt_component.cli.options import require_one, stack_option
 from mailcrypt_component.cli.progress import Progress
-from mailcrypt_component.cli.ring import declared_ring
-from mailcrypt_component.model.docker_host import docker_host_of
 from mailcrypt_component.model.errors import KeyFault, MailCryptError
 from mailcrypt_component.store.encrypt import Encryption, Order, encrypt_store
 from mailcrypt_component.store.local.files import local_files
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from mailcrypt_component.cli.stack_state import DeployedServer
+    from mailcrypt_component.dcrypt.keys import PrivateKey
     from mailcrypt_component.store.local.files import Files
 
     _Opened = Callable[[], AbstractContextManager[Files]]
@@ -29,7 +30,7 @@ NOT_ALL, FAILED = 1, 2
 
 @click.command()
 @click.argument("store", required=False, type=click.Path())
-@click.option("--stack", help="Encrypt this stack's mail volume, with the stack's own ring.")
+@stack_option("Encrypt the mail of this Pulumi stack's server, with the server's own keys.")
 @click.option("--key", "key_files", multiple=True, help="A private key in PEM; repeatable.")
 @click.option("--escrow", help="An escrow file (mailcrypt escrow): the whole ring.")
 @click.option("--passphrase-file", help="Where the passphrase stands; else it is asked for.")
@@ -42,6 +43,7 @@ NOT_ALL, FAILED = 1, 2
 def encrypt(
     store: str | None,
     stack: str | None,
+    server: str | None,
     key_files: tuple[str, ...],
     escrow: str | None,
     passphrase_file: str | None,
@@ -64,18 +66,16 @@ def encrypt(
     Exit codes: 0 all is under the current key; 1 something is not (in a dry run:
     there is something to do); 2 it could not run.
     """
-    if (store is None) == (stack is None):
-        raise click.UsageError("name a STORE, or a --stack")
+    require_one("STORE", store, stack, server)
     try:
         keys = keys_from(key_files, escrow, passphrase_file)
-        if stack:
-            ring = declared_ring(stack)
-            keys |= {one.key_id: one.key for one in ring}
-            current = current or ring[0].key_id
+        deployed, ring = _deployed(stack, server) if stack else (None, {})
+        keys |= ring
+        current = current or next(iter(ring), None)
         if not keys:
             raise click.UsageError("name a --key or an --escrow")
         order = Order(keys, current or _only(list(keys)), apply=apply, users=users, rate=rate)
-        with _of_stack(stack) if stack else local_files(str(store)) as opened:
+        with _files_of(deployed) if deployed else local_files(str(store)) as opened:
             found = _encrypt(opened, order, jobs)
     except MailCryptError as error:
         click.echo(f"stopped: {error}", err=True)
@@ -95,13 +95,20 @@ def _encrypt(opened: _Opened, order: Order, jobs: int | None) -> Encryption:
         return encrypt_store(opened, order, workers=jobs, progress=progress.callback)
 
 
-def _of_stack(stack: str) -> AbstractContextManager[_Opened]:
-    from mailcrypt_component.cli.stack_outputs import stack_outputs  # noqa: PLC0415
+def _deployed(stack: str, name: str | None) -> tuple[DeployedServer, dict[str, PrivateKey]]:
+    """Return a stack's server and its private keys by id, the current one first."""
+    from mailcrypt_component.cli.ring import private_keys  # noqa: PLC0415
+    from mailcrypt_component.cli.stack_state import read_state  # noqa: PLC0415
+
+    state = read_state(stack)
+    server = state.server(name)
+    return server, {one.key_id: one.key for one in private_keys(state, server)}
+
+
+def _files_of(server: DeployedServer) -> AbstractContextManager[_Opened]:
     from mailcrypt_component.store.volume.files import volume_files  # noqa: PLC0415
 
-    outputs = stack_outputs(stack)
-    docker_host = docker_host_of(json.loads(outputs["verifyTarget"])["dockerHost"])
-    return volume_files(docker_host, outputs["imageId"], outputs["volumes"]["mail"])
+    return volume_files(server.docker_host, server.image, server.mail)
 
 
 def _only(ids: list[str]) -> str:

@@ -11,7 +11,9 @@ from pathlib import Path
 import click
 
 from mailcrypt_component.cli.keys import read_passphrase
-from mailcrypt_component.cli.ring import declared_ring
+from mailcrypt_component.cli.options import stack_option
+from mailcrypt_component.cli.ring import private_keys
+from mailcrypt_component.cli.stack_state import read_state
 from mailcrypt_component.dcrypt.escrow import write_escrow
 from mailcrypt_component.model.errors import KeyFault, MailCryptError
 
@@ -19,12 +21,19 @@ FAILED = 2
 
 
 @click.command()
-@click.option("--stack", required=True, help="The Pulumi stack whose ring is put away.")
+@stack_option("The Pulumi stack whose server's keys are written.", required=True)
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="The file to write.")
 @click.option("--passphrase-file", help="Where the passphrase stands; else it is asked for.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
-def escrow(stack: str, out: str, passphrase_file: str | None, force: bool, as_json: bool) -> None:
+def escrow(
+    stack: str,
+    server: str | None,
+    out: str,
+    passphrase_file: str | None,
+    force: bool,
+    as_json: bool,
+) -> None:
     """Write the stack's ring into one passphrase-protected file.
 
     The file is text: each key in PEM as openssl reads it, with its name and id in
@@ -39,7 +48,8 @@ def escrow(stack: str, out: str, passphrase_file: str | None, force: bool, as_js
             raise KeyFault(
                 "there is a file already", where=out, hint="choose another name, or --force"
             )
-        keys = declared_ring(stack)
+        state = read_state(stack)
+        keys = private_keys(state, state.server(server))
         passphrase = read_passphrase(passphrase_file, "Passphrase for the escrow", twice=True)
         text = write_escrow(keys, passphrase, stack, time.time())
         _write(path, text)

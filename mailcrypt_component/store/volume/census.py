@@ -111,9 +111,13 @@ def count_in(
     deadline: float,
     years: bool = False,
     progress: Callable[[int], None] | None = None,
+    into: Tally | None = None,
 ) -> Tally:
-    """Count the mails below a container's mail directory; see ``census``."""
-    found = Tally()
+    """Count the mails below a container's mail directory; see ``census``.
+
+    What was counted before the deadline passed is in ``into``, where that is given.
+    """
+    found = Tally() if into is None else into
     for number, one in enumerate(read_mails(container, dms.MAIL_DIR, timeout=deadline)):
         _add(found, one, years=years)
         if progress and not number % _TOLD:
