@@ -15,6 +15,8 @@ COMMANDS: Final = (
     "status",
     "verify",
     "repair",
+    "unlock",
+    "lock",
     "coverage",
     "inspect",
     "audit",

@@ -28,18 +28,20 @@ if TYPE_CHECKING:
 LMTP = "/run/dovecot/lmtp"
 CONNECTED = "03"
 """The state of a connected socket in ``/proc/net/unix``."""
+OLD = ("dovecot/lmtp", "dovecot/config", "dovecot/imap-login", "dovecot/pop3-login")
+"""The processes that a reload replaces and that could still answer as before."""
 PATIENCE = 5.0
 """Seconds that deliveries under way, and old processes, may take to end."""
 GUARD_SECONDS = 15
 START_SECONDS = 10.0
 
 
-def processes(name: str) -> list[int]:
-    """Return the ids of the processes with this command name."""
+def processes(*commands: str) -> list[int]:
+    """Return the ids of the processes whose command line begins with one of these words."""
     found = []
     for entry in Path("/proc").iterdir():
         with suppress(OSError):
-            if entry.name.isdigit() and (entry / "comm").read_text().strip() == name:
+            if entry.name.isdigit() and (entry / "cmdline").read_text().startswith(commands):
                 found.append(int(entry.name))
     return found
 
@@ -71,7 +73,7 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
 @contextmanager
 def queue_manager_stopped() -> Iterator[None]:
     """Stop Postfix's queue manager for a moment."""
-    pids = processes("qmgr")
+    pids = processes("qmgr\0")
     wake = f"sleep {GUARD_SECONDS}; kill -CONT {' '.join(map(str, pids))}"
     guard = subprocess.Popen(["sh", "-c", wake]) if pids else None  # noqa: S603, S607
     for pid in pids:
@@ -106,11 +108,7 @@ def reload(*, kick: bool) -> bool:
     """Reload Dovecot; tell whether it came back."""
     with queue_manager_stopped():
         wait_until(lambda: not deliveries(), PATIENCE)
-        old = [
-            pid
-            for name in ("lmtp", "config", "imap-login", "pop3-login")
-            for pid in processes(name)
-        ]
+        old = processes(*OLD)
         subprocess.run(["doveadm", "reload"], check=True)  # noqa: S607
         if kick:  # It fails if there is no session to end.
             subprocess.run(["doveadm", "kick", "*"], check=False, capture_output=True)  # noqa: S607
