@@ -43,8 +43,12 @@ DOVECOT_LOG: Final = "/var/log/supervisor/dovecot.log"
 
 DOVECOT_RUN_DIR: Final = "/run/dovecot"
 MASTER_PID: Final = f"{DOVECOT_RUN_DIR}/master.pid"
-PRIVATE_CONF: Final = "/certs/private.conf"
-"""With ``memory`` custody, Dovecot includes it; the server is locked while it is missing."""
+
+HEALTH_PATH: Final = "/usr/local/lib/mailcrypt/health.py"
+"""Where the health check's program (``checks/health.py``) lies in the container."""
+
+HEALTH_CHECK: Final = ("CMD", "python3", "-I", HEALTH_PATH)
+"""DMS's own health check asks the supervisor, which does not notice a crash loop of Dovecot."""
 
 PORTS: Final = {"smtp": 25, "submissions": 465, "submission": 587, "imap": 143, "imaps": 993}
 """Container ports by service name (RFC 6335 names)."""
@@ -67,9 +71,3 @@ def dialect_of_tag(image: str) -> Dialect | None:
     """Tell the dialect of a released DMS tag, or None where the image must be asked."""
     found = _TAG.fullmatch(image)
     return _DIALECT_OF_MAJOR.get(int(found.group(1))) if found else None
-
-HEALTH_PATH: Final = "/usr/local/lib/mailcrypt/health.py"
-"""Where the health check's program (``checks/health.py``) lies in the container."""
-
-HEALTH_CHECK: Final = ("CMD", "python3", "-I", HEALTH_PATH)
-"""DMS's own health check asks the supervisor, which does not notice a crash loop of Dovecot."""
