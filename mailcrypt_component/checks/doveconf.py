@@ -28,7 +28,6 @@ _QUESTIONS: Final = {
     "protocols": "doveconf protocols 2>&1",
     "login": "doveconf service/imap-login 2>&1",
     "session": "doveconf -h service/imap/executable 2>&1",
-    "sieve": "doveconf -n 2>/dev/null | grep -o '/[^ ;]*sieve[^ ;]*'",
 }
 _MARK: Final = "@@"
 QUESTION: Final = (
@@ -47,14 +46,12 @@ class Services:
     """What a running server's Dovecot is configured to offer.
 
     ``protocols`` are those of ``lmtp`` and ``imap`` that it runs, ``imap`` IMAP's open
-    listeners, ``locked`` whether logins are refused because the private keys are missing,
-    ``sieve`` the paths of sieve scripts and their folders.
+    listeners, ``locked`` whether logins are refused because the private keys are missing.
     """
 
     protocols: frozenset[str]
     imap: tuple[Listener, ...]
     locked: bool
-    sieve: tuple[str, ...]
 
 
 def services(result: Result) -> Services:
@@ -65,7 +62,6 @@ def services(result: Result) -> Services:
         protocols=frozenset(named),
         imap=tuple(listener for listener in listeners(answers["login"]) if listener.port),
         locked=_LOCKED in answers["session"],
-        sieve=tuple(dict.fromkeys(answers["sieve"].split())),
     )
 
 

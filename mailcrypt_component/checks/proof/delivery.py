@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from mailcrypt_component.checks.proof.context import Context
     from mailcrypt_component.checks.proof.probe import ProbeMail
-    from mailcrypt_component.checks.proof.server import Server
     from mailcrypt_component.docker_api.run import Result
 
 _LOG_SECONDS: Final = 0.3
@@ -38,7 +37,7 @@ class Delivered:
     seen: str
 
 
-def deliver(context: Context, server: Server, client: IMAP4 | None) -> Delivered:
+def deliver(context: Context, client: IMAP4 | None) -> Delivered:
     """Send one mail through Postfix and LMTP and, unless it is locked, one through IMAP.
 
     Raises:
@@ -56,16 +55,16 @@ def deliver(context: Context, server: Server, client: IMAP4 | None) -> Delivered
             expect(appended, "APPEND", context)
         _require_sent(sent.result())
     start = time.monotonic()
-    folder = wait_for(context, lambda: _arrived(context, server, client, start), 0.02)
-    return Delivered(folder, _seen(server, client, folder))
+    folder = wait_for(context, lambda: _arrived(context, client, start), 0.02)
+    return Delivered(folder, _seen(context, client, folder))
 
 
-def _seen(server: Server, client: IMAP4 | None, folder: str) -> str:
+def _seen(context: Context, client: IMAP4 | None, folder: str) -> str:
     seen = "one mail through Postfix and LMTP"
     if client:
         seen += ", one through IMAP APPEND"
     if folder != INBOX:
-        seen += f" (the first was filed into {folder}{_by_scripts(server)})"
+        seen += f" (the first was filed into {folder}{_by_scripts(context)})"
     return seen
 
 
@@ -77,9 +76,7 @@ def _require_sent(result: Result) -> None:
         )
 
 
-def _arrived(
-    context: Context, server: Server, client: IMAP4 | None, start: float
-) -> str | Waiting:
+def _arrived(context: Context, client: IMAP4 | None, start: float) -> str | Waiting:
     """Return the folder of the mail that went through LMTP.
 
     Raises:
@@ -94,10 +91,10 @@ def _arrived(
         return INBOX
     if time.monotonic() - start < _LOG_SECONDS:
         return Waiting("the probe mail is under way")
-    return _by_log(context, server, client)
+    return _by_log(context, client)
 
 
-def _by_log(context: Context, server: Server, client: IMAP4 | None) -> str | Waiting:
+def _by_log(context: Context, client: IMAP4 | None) -> str | Waiting:
     fate = _fate(context)
     if fate.outcome is Outcome.REFUSED:
         raise refused(context, fate)
@@ -107,7 +104,7 @@ def _by_log(context: Context, server: Server, client: IMAP4 | None) -> str | Wai
         return Waiting(f"the probe mail was put off: {fate.line}")
     if fate.outcome is Outcome.UNKNOWN:
         return Waiting("the probe mail is under way")
-    return _stored_in(context, server, client, fate)
+    return _stored_in(context, client, fate)
 
 
 def _fate(context: Context) -> Fate:
@@ -116,7 +113,7 @@ def _fate(context: Context) -> Fate:
     return fate_of(text, context.probe.delivered.message_id, context.target.account)
 
 
-def _stored_in(context: Context, server: Server, client: IMAP4 | None, fate: Fate) -> str:
+def _stored_in(context: Context, client: IMAP4 | None, fate: Fate) -> str:
     """Find the folder of a mail that Dovecot has taken and that is not in the inbox.
 
     Raises:
@@ -138,7 +135,7 @@ def _stored_in(context: Context, server: Server, client: IMAP4 | None, fate: Fat
         + "\n    ".join(fate.dovecot or (fate.line,)),
         where=f"{dms.LOG_DIR}/mail.log",
         expected=f"the mail in a folder of {context.target.account}",
-        hint=f"exempt mail to {context.target.account} from discarding{_by_scripts(server)}",
+        hint=f"exempt mail to {context.target.account} from discarding{_by_scripts(context)}",
     )
 
 
@@ -177,9 +174,16 @@ def _folder_of(path: bytes) -> str:
     return directory[1:].decode(errors="replace") if directory.startswith(b".") else INBOX
 
 
-def _by_scripts(server: Server) -> str:
-    scripts = server.services.sieve
-    return f"; sieve: {', '.join(scripts)}" if scripts else ""
+def _by_scripts(context: Context) -> str:
+    """Return the paths of the sieve scripts in Dovecot's configuration, ready for a message."""
+    found = context.run(["sh", "-c", _SCRIPTS]).stdout.decode(errors="replace").split()
+    return f"; sieve scripts: {', '.join(dict.fromkeys(found))}" if found else ""
+
+
+_SCRIPTS: Final = (
+    "doveconf -n 2>/dev/null | grep -o '[ :]/[^ ;]*sieve[^ ;]*' | tr -d ' :'"
+    " | xargs -r -I % find -L % -name '*.sieve' 2>/dev/null"
+)
 
 
 def refused(context: Context, fate: Fate) -> ProofError:
@@ -201,5 +205,3 @@ def _hint_for(line: str) -> str:
     if "orig_to=" in line:
         return f"an alias takes it; {dms.ALIASES_FILE} has to name the probe as its own alias"
     return "Dovecot's own lines before it in mail.log give the reason"
-
-

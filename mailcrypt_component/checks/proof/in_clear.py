@@ -20,6 +20,7 @@ from mailcrypt_component.model.errors import UnreachableError, UnsafeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from concurrent.futures import Executor, Future
 
     from mailcrypt_component.checks.proof.context import Context
 
@@ -49,6 +50,19 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class Controls:
+    """The container's mounts, and the files in which the control's word lies in clear."""
+
+    mounts: tuple[Mount, ...]
+    files: tuple[str, ...]
+
+    @property
+    def disks(self) -> list[str]:
+        """The folders and files below which everything is searched."""
+        return [mount.path for mount in self.mounts if mount.is_disk]
+
+
+@dataclass(frozen=True, slots=True)
 class _Hits:
     """Files with a word in clear: those that must not be, and those that the settings allow."""
 
@@ -67,7 +81,26 @@ def mounts_of(printed: str) -> list[Mount]:
     return list(found.values())
 
 
-def search_clear(context: Context) -> str:
+@contextmanager
+def controls_written(context: Context, pool: Executor) -> Iterator[Future[Controls]]:
+    """Write the controls' files in the background; remove them afterwards."""
+    written = pool.submit(_write_controls, context)
+    try:
+        yield written
+    finally:
+        pool.submit(lambda: context.run(["rm", "-f", *written.result().files]))
+
+
+def _write_controls(context: Context) -> Controls:
+    """Write the control's word to a file in each place that lies on a disk."""
+    mounts = mounts_of(_checked(context, ["cat", "/proc/mounts"]).decode())
+    name = f".mailcrypt-{context.probe.delivered.message_id.partition('@')[0]}"
+    files = [f"{place}/{name}" for place in _CONTROLS if _mount_of(place, mounts).is_disk]
+    _checked(context, ["tee", *files], stdin=context.probe.control.encode())
+    return Controls(tuple(mounts), tuple(files))
+
+
+def search_clear(context: Context, controls: Controls) -> str:
     """Search every disk; return what was seen.
 
     Raises:
@@ -75,10 +108,7 @@ def search_clear(context: Context) -> str:
         UnreachableError: The search failed, or did not find its own control.
 
     """
-    mounts = mounts_of(_checked(context, ["cat", "/proc/mounts"]).decode())
-    disks = [mount.path for mount in mounts if mount.is_disk]
-    with _controls(context, mounts) as controls:
-        hits = _search_until_clear(context, disks, controls)
+    hits = _search_until_clear(context, controls)
     if hits.refused:
         raise UnsafeError(
             "the content of a probe mail lies in clear",
@@ -87,13 +117,13 @@ def search_clear(context: Context) -> str:
             hint="look at what writes copies there: a sieve script, an archive, a full-text "
             "index, a log with subjects, mail_cache_path or INDEXCACHE in dovecot.cf",
         )
-    return _seen(mounts, hits, len(controls))
+    return _seen(controls, hits)
 
 
-def _seen(mounts: Sequence[Mount], hits: _Hits, controls: int) -> str:
-    memory = [mount.path for mount in mounts if mount.kind in _MEMORY and mount.writable]
+def _seen(controls: Controls, hits: _Hits) -> str:
+    memory = [mount.path for mount in controls.mounts if mount.kind in _MEMORY and mount.writable]
     ours = [path for path in memory if not path.startswith(("/dev", "/proc", "/sys"))]
-    parts = [f"no word of the mails on any disk ({controls} controls found)"]
+    parts = [f"no word of the mails on any disk ({len(controls.files)} controls found)"]
     if ours:
         parts.append(f"not searched, in memory: {', '.join(ours)}")
     if hits.cache:
@@ -103,19 +133,6 @@ def _seen(mounts: Sequence[Mount], hits: _Hits, controls: int) -> str:
     return "; ".join(parts)
 
 
-@contextmanager
-def _controls(context: Context, mounts: Sequence[Mount]) -> Iterator[list[str]]:
-    """Write the control's word to a file in each place that lies on a disk."""
-    name = f".mailcrypt-{context.probe.delivered.message_id.partition('@')[0]}"
-    places = [place for place in _CONTROLS if _mount_of(place, mounts).is_disk]
-    controls = [f"{place}/{name}" for place in places]
-    try:
-        _checked(context, ["tee", *controls], stdin=context.probe.control.encode())
-        yield controls
-    finally:
-        context.run(["rm", "-f", *controls])
-
-
 def _mount_of(place: str, mounts: Sequence[Mount]) -> Mount:
     """Return the mount that a folder lies in."""
     folder = PurePosixPath(place)
@@ -123,7 +140,7 @@ def _mount_of(place: str, mounts: Sequence[Mount]) -> Mount:
     return max(around, key=lambda mount: len(mount.path))
 
 
-def _search_until_clear(context: Context, disks: Sequence[str], controls: Sequence[str]) -> _Hits:
+def _search_until_clear(context: Context, controls: Controls) -> _Hits:
     """Search again while there are hits, for a moment: a filter may still be at work."""
     again = tenacity.Retrying(
         stop=tenacity.stop_after_delay(_TRANSIENT_SECONDS),
@@ -131,18 +148,18 @@ def _search_until_clear(context: Context, disks: Sequence[str], controls: Sequen
         retry=tenacity.retry_if_result(lambda hits: bool(hits.refused)),
         retry_error_callback=lambda state: state.outcome and state.outcome.result(),
     )
-    hits: _Hits = again(_search, context, disks, controls)
+    hits: _Hits = again(_search, context, controls)
     return hits
 
 
-def _search(context: Context, disks: Sequence[str], controls: Sequence[str]) -> _Hits:
+def _search(context: Context, controls: Controls) -> _Hits:
     words = (*context.probe.words, context.probe.control)
     expressions = [argument for word in words for argument in ("-e", word)]
     argv = ["env", "LC_ALL=C", "xargs", "-0", "-r", "grep", "-laiF", *expressions, "--"]
-    done = context.run(argv, stdin=_changed_files(context, disks))
+    done = context.run(argv, stdin=_changed_files(context, controls.disks))
     _refuse_failure(done.stderr, "grep", context)
     found = done.stdout.decode(errors="replace").splitlines()
-    if missing := set(controls) - set(found):
+    if missing := set(controls.files) - set(found):
         raise UnreachableError(
             f"the search in clear did not find its own control in {', '.join(sorted(missing))}",
             where=context.where,
@@ -150,7 +167,7 @@ def _search(context: Context, disks: Sequence[str], controls: Sequence[str]) -> 
             hint="replace the server: docker rm -f "
             f"{context.container.name}, then pulumi up --refresh",
         )
-    return _sorted(context, [path for path in found if path not in controls])
+    return _sorted(context, [path for path in found if path not in controls.files])
 
 
 def _changed_files(context: Context, disks: Sequence[str]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
@@ -32,12 +33,14 @@ def probe_mailbox(context: Context, server: Server) -> Iterator[IMAP4 | None]:
 
     """
     with ExitStack() as held:
-        _empty(context)
         client = None
-        if server.services.locked:
-            _find_account(context)
-        else:
-            client = _log_in(context, server, held)
+        with ThreadPoolExecutor(1) as pool:
+            emptied = pool.submit(_empty, context)
+            if server.services.locked:
+                _find_account(context)
+            else:
+                client = _log_in(context, server, held)
+            emptied.result()
         held.enter_context(_emptied(context))
         yield client
 

@@ -17,7 +17,7 @@ from mailcrypt_component.checks.proof.client_looks import look_as_mail_programs
 from mailcrypt_component.checks.proof.context import Context, require_running
 from mailcrypt_component.checks.proof.delivery import deliver
 from mailcrypt_component.checks.proof.evidence import Check, Evidence
-from mailcrypt_component.checks.proof.in_clear import search_clear
+from mailcrypt_component.checks.proof.in_clear import controls_written, search_clear
 from mailcrypt_component.checks.proof.mailbox import probe_mailbox
 from mailcrypt_component.checks.proof.on_disk import check_files
 from mailcrypt_component.checks.proof.read_back import read_back
@@ -67,14 +67,18 @@ def _steps(context: Context) -> Iterator[tuple[str, str]]:
     server = wait_until_it_answers(context)
     yield "server", server.greeting
     yield "configuration", server.configuration
-    with ThreadPoolExecutor(1) as pool, probe_mailbox(context, server) as client:
+    with (
+        ThreadPoolExecutor() as pool,
+        probe_mailbox(context, server) as client,
+        controls_written(context, pool) as controls,
+    ):
         stored = pool.submit(check_stored, context, locked=server.services.locked)
-        delivered = deliver(context, server, client)
+        delivered = deliver(context, client)
         yield "delivery", delivered.seen
         yield "on disk", check_files(context, 2 if client else 1)
         if client:
             yield "mail programs", look_as_mail_programs(context, client, delivered)
-        yield "in clear", search_clear(context)
+        yield "in clear", search_clear(context, controls.result())
         if client:
             yield "read back", read_back(context, client, delivered)
         yield "stored mail", stored.result()

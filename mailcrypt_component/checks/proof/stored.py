@@ -11,13 +11,14 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.errors import ProofError, UnreachableError, UnsafeError
 from mailcrypt_component.store.maildir import is_mail_folder, place_of, shown
-from mailcrypt_component.store.tally import NOT_ENCRYPTED, Shapes, state_of
+from mailcrypt_component.store.tally import NOT_ENCRYPTED, UNREADABLE, Shapes, is_unknown, state_of
 from mailcrypt_component.store.volume.census import read_mails
 
 if TYPE_CHECKING:
@@ -38,13 +39,16 @@ _TRIES: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The encrypted mails of a volume: how many of each key and user, and which to try."""
+    """The mails of a volume: how many there are of each key and user, and which to try.
+
+    A mail's key is its key id; those of a mail to several keys are joined by ``+``.
+    """
 
     number: int
     users: Mapping[str, Mapping[str, int]]
-    """By key id and user, the number of mails."""
+    """By key and user, the number of encrypted mails."""
     candidates: Mapping[str, tuple[Mail, ...]]
-    """By key id, small mails of several users."""
+    """By key, small mails of several users."""
 
 
 def check_stored(context: Context, *, locked: bool) -> str:
@@ -59,7 +63,7 @@ def check_stored(context: Context, *, locked: bool) -> str:
     stored = _look(context)
     _refuse_unknown_keys(context, stored)
     opened = set() if locked else _open_some(context, stored)
-    return _seen(context, stored, opened)
+    return _seen(stored, opened)
 
 
 def _look(context: Context) -> Stored:
@@ -84,25 +88,23 @@ def count(mails: Iterator[Mail]) -> Stored:
         if not is_mail_folder(directory):
             continue
         number += 1
-        user = place_of(directory).user
-        for key_id in _key_ids(mail, shapes):
-            users[key_id][user] += 1
-            _keep(smallest[key_id][user], mail)
-    chosen = {key_id: _spread(by_user) for key_id, by_user in smallest.items()}
+        if (key := _key_of(mail, shapes)) is not None:
+            user = place_of(directory).user
+            users[key][user] += 1
+            _keep(smallest[key][user], mail)
+    chosen = {key: _spread(by_user) for key, by_user in smallest.items()}
     return Stored(number, users, chosen)
 
 
-def _key_ids(mail: Mail, shapes: Shapes) -> Sequence[str]:
-    """Return the keys that a whole mail is encrypted to; none if it is in clear or damaged."""
-    if mail.size < 0:
-        return ()
+def _key_of(mail: Mail, shapes: Shapes) -> str | None:
+    """Return the key that a whole mail is encrypted to; None if it is in clear or damaged."""
     if found := shapes.match(mail.prefix):
-        return (shapes.state(found),)
-    state = state_of(mail.prefix, mail.size)
+        return shapes.state(found)
+    state = UNREADABLE if mail.size < 0 else state_of(mail.prefix, mail.size)
     if state in NOT_ENCRYPTED:
-        return ()
+        return None
     shapes.learn(mail.prefix)
-    return state.split("+")
+    return state
 
 
 def _keep(kept: list[Mail], mail: Mail) -> None:
@@ -129,10 +131,12 @@ def _refuse_unknown_keys(context: Context, stored: Stored) -> None:
 
     """
     known = {*context.target.key_ids, *context.target.given_up}
-    unknown = [key_id for key_id in stored.users if key_id not in known]
+    unknown = [key for key in stored.users if is_unknown(key, known)]
     if unknown:
         raise ProofError(
-            "; ".join(_counted(key_id, stored.users[key_id]) for key_id in unknown),
+            "; ".join(
+                f"{_counted(key, stored.users[key])}, which the ring lacks" for key in unknown
+            ),
             where=f"{dms.MAIL_DIR} in {context.where}",
             expected=f"mail encrypted to the declared ring: {', '.join(context.target.key_ids)}",
             hint="declare the missing key again behind the current one (keys: [current, old]; its "
@@ -141,12 +145,12 @@ def _refuse_unknown_keys(context: Context, stored: Stored) -> None:
         )
 
 
-def _counted(key_id: str, users: Mapping[str, int]) -> str:
+def _counted(key: str, users: Mapping[str, int]) -> str:
     number = sum(users.values())
     names = ", ".join(f"{user} {found}" for user, found in sorted(users.items())[:_SHOWN])
     more = f", and {len(users) - _SHOWN} more users" if len(users) > _SHOWN else ""
     mails = "1 mail is" if number == 1 else f"{number} mails are"
-    return f"{mails} encrypted to key {key_id}, which the ring lacks ({names}{more})"
+    return f"{mails} encrypted to key {key} ({names}{more})"
 
 
 def _open_some(context: Context, stored: Stored) -> set[Mail]:
@@ -158,39 +162,28 @@ def _open_some(context: Context, stored: Stored) -> set[Mail]:
 
     """
     for _ in range(_TRIES):  # A mail may be moved or deleted by its user meanwhile.
-        tried = [mail for key_id in context.target.key_ids for mail in _of(stored, key_id)]
-        opened = _open(context, tried)
-        untried = [
-            key_id
-            for key_id in context.target.key_ids
-            if key_id in stored.users and not opened & set(_of(stored, key_id))
-        ]
+        keys = [key for key in stored.users if not is_unknown(key, context.target.key_ids)]
+        opened = _open(context, [mail for key in keys for mail in stored.candidates[key]])
+        untried = [key for key in keys if not opened & set(stored.candidates[key])]
         if not untried:
             return opened
         stored = _look(context)
     raise UnreachableError(
-        f"{_counted(untried[0], stored.users[untried[0]]).partition(',')[0]}, and none of them "
-        "could be tried",
+        f"{_counted(untried[0], stored.users[untried[0]])}, and none of them could be tried",
         where=f"{dms.MAIL_DIR} in {context.where}",
         expected=f"mails of at most {_LARGEST >> 20} MiB that can be copied to /dev/shm",
         hint="run it again; mailcrypt audit shows what lies there",
     )
 
 
-def _of(stored: Stored, key_id: str) -> Sequence[Mail]:
-    return stored.candidates.get(key_id, ())
-
-
-def _seen(context: Context, stored: Stored, opened: set[Mail]) -> str:
+def _seen(stored: Stored, opened: set[Mail]) -> str:
     parts = []
-    for key_id in context.target.key_ids:
-        number = sum(stored.users.get(key_id, {}).values())
-        tried = opened & set(_of(stored, key_id))
-        mails = f"{number} mail{'s' * (number != 1)}"
-        parts.append(
-            f"{mails} of key {key_id[:12]}" + (f", {len(tried)} of them opened" if tried else "")
-        )
-    return f"{'; '.join(parts)} (all {stored.number} mails looked at)"
+    for key, users in stored.users.items():
+        number = sum(users.values())
+        tried = opened & set(stored.candidates[key])
+        mails = f"{number} mail{'s' * (number != 1)} of key {key[:12]}"
+        parts.append(f"{mails}, {len(tried)} of them opened" if tried else mails)
+    return f"{'; '.join(parts) or 'none encrypted'} (all {stored.number} mails looked at)"
 
 
 def _open(context: Context, mails: Sequence[Mail]) -> set[Mail]:
@@ -203,12 +196,12 @@ def _open(context: Context, mails: Sequence[Mail]) -> set[Mail]:
     if not mails:
         return set()
     folder = f"/dev/shm/mailcrypt-{context.probe.delivered.message_id.partition('@')[0]}"  # noqa: S108
-    try:
-        _copy(context, mails, folder)
-        argv = ["sh", "-c", _OPEN, "sh", context.target.account, *_located(context, folder)]
-        done = context.run(argv)
-    finally:
-        context.run(["rm", "-rf", folder])
+    pairs = b"".join(
+        mail.path + b"\0" + f"{folder}/cur/{index}-".encode() + _name(mail) + b"\0"
+        for index, mail in enumerate(mails)
+    )
+    options = [folder, context.target.account, *_located(context, folder)]
+    done = context.run(["sh", "-c", _program(), "sh", *options], stdin=pairs)
     said = done.stderr.decode(errors="replace")
     if broken := re.search(r"/cur/(\d+)-.*", said):
         _refuse(context, mails[int(broken.group(1))], said)
@@ -218,28 +211,8 @@ def _open(context: Context, mails: Sequence[Mail]) -> set[Mail]:
     return {mails[int(index)] for index in listed}
 
 
-_OPEN: Final = (
-    "user=$1; shift;"
-    ' doveadm -f tab "$@" fetch -u "$user" storageid all &&'
-    ' doveadm "$@" fetch -u "$user" text all >/dev/null'
-)
-"""Lists what Dovecot sees, then has it read every mail to its end."""
-
-
-def _copy(context: Context, mails: Sequence[Mail], folder: str) -> None:
-    """Copy mails into a Maildir in memory, each with its place in the list before its name."""
-    folders = [folder, *(f"{folder}/{name}" for name in ("cur", "new", "tmp"))]
-    made = context.run(["install", "-d", "-o", "docker", "-g", "docker", "-m", "700", *folders])
-    if made.exit_code:
-        raise UnreachableError(
-            made.stderr.decode(errors="replace").strip(), where=f"{folder} in {context.where}"
-        )
-    pairs = b"".join(
-        mail.path + b"\0" + f"{folder}/cur/{index}-".encode() + _name(mail) + b"\0"
-        for index, mail in enumerate(mails)
-    )
-    # What has disappeared meanwhile is missing from the listing.
-    context.run(["xargs", "-0", "-r", "-n", "2", "cp", "-p", "--"], stdin=pairs)
+def _program() -> str:
+    return Path(__file__).with_name("open_copies.sh").read_text(encoding="utf-8")
 
 
 def _name(mail: Mail) -> bytes:
