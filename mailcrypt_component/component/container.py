@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 import pulumi
 import pulumi_docker as docker
 
+from mailcrypt_component.checks.health_program import health_program
 from mailcrypt_component.component.dovecot_config import DovecotConfig
 from mailcrypt_component.component.key_ring import KeyRing
 from mailcrypt_component.component.memory import MemoryVolume
@@ -152,6 +153,7 @@ def _uploads(settings: Settings, parts: Parts) -> list[docker.ContainerUploadArg
         _upload(dms.STORAGE_CONF, files.apply(lambda found: found.storage), "0644"),
         _upload(PUBLIC_KEY_PATH, parts.ring.public_key, "0644"),
         _upload(dms.SUPERVISOR_CONF, _file("supervisor.conf"), "0644"),
+        _upload(dms.HEALTH_PATH, health_program(), "0644"),
     ]
     if settings.key_custody is Custody.MEMORY:
         uploads.append(_upload(LOCKED_SCRIPT, _file("locked.sh"), "0755"))

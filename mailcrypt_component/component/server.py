@@ -398,6 +398,9 @@ class MailCryptServer(pulumi.ComponentResource):
                 account=settings.probe_address,
                 deadline=settings.deadline,
                 password=facts[4],
+                given_up=settings.give_up_keys,
+                custody=settings.key_custody,
+                index_cache=settings.index_cache,
             )
         )
         return pulumi.Output.secret(target)

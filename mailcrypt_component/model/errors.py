@@ -88,3 +88,7 @@ class ProofError(MailCryptError):
 
 class CustodyError(MailCryptError):
     """The private keys cannot be kept in memory as declared."""
+
+
+class UnsafeError(ProofError):
+    """The running server would store new mail in clear, or so that nobody can ever read it."""

@@ -1,10 +1,11 @@
-"""The server that a proof is asked to look at: values only."""
+"""The server to prove: values only."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mailcrypt_component.model.custody import Custody, IndexCache
 from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.docker_host import DockerHost, docker_host_of
 
@@ -28,6 +29,11 @@ class Target:
     account: str
     deadline: float
     password: str = field(repr=False)
+    given_up: tuple[str, ...] = ()
+    """Ids of keys that are lost for good; mail that is encrypted to them stays unreadable."""
+    custody: Custody = Custody.DISK
+    index_cache: IndexCache = IndexCache.DISK
+    """On ``disk``, words of the probe in Dovecot's index cache are no fault."""
 
     @property
     def key_id(self) -> str:
@@ -50,6 +56,9 @@ class Target:
             "account": self.account,
             "deadline": self.deadline,
             "password": self.password,
+            "givenUp": list(self.given_up),
+            "keyCustody": self.custody.value,
+            "indexCache": self.index_cache.value,
         }
 
 
@@ -63,4 +72,7 @@ def target_of(facts: Mapping[str, Any]) -> Target:
         account=facts["account"],
         deadline=float(facts["deadline"]),
         password=facts["password"],
+        given_up=tuple(facts.get("givenUp", ())),
+        custody=Custody(facts.get("keyCustody", Custody.DISK)),
+        index_cache=IndexCache(facts.get("indexCache", IndexCache.DISK)),
     )
