@@ -2,11 +2,10 @@
 
 import contextlib
 
-from mailcrypt_component.checks.preflight.run import imitate_start_up
+from mailcrypt_component.checks.preflight.configuration import imitate_start_up
 from mailcrypt_component.docker_api.connect import connect
 from mailcrypt_component.docker_api.files import File
 from mailcrypt_component.docker_api.run import execute
-from mailcrypt_component.docker_api.shell import shell
 from mailcrypt_component.docker_api.throwaway import throwaway
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.dialects import CryptModel, Dialect, KeyFiles, render
@@ -77,6 +76,5 @@ def dovecot(dialect, pem, public_pem):
     with throwaway(
         connect(DockerHost()), IMAGES[dialect], files=files, purpose="writer"
     ) as container:
-        with shell(container, timeout=30) as inside:
-            imitate_start_up(inside)
+        imitate_start_up(container, timeout=30)
         yield Dovecot(container, dialect)

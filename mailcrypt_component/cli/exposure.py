@@ -73,7 +73,7 @@ def findings_of(server: DeployedServer) -> tuple[Finding, ...]:
     from mailcrypt_component.exposure.survey import survey  # noqa: PLC0415
 
     container = connect(server.docker_host).containers.get(server.target.container)
-    found = judge(survey(container, timeout=_SECONDS), server.public_pems)
+    found = judge(survey(container, timeout=_SECONDS), server.target.public_pems)
     state = judge_state(
         on_this_host=is_local(server.docker_host), public_only=not server.target.private
     )

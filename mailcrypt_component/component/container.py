@@ -15,6 +15,7 @@ from mailcrypt_component.component.memory import MemoryVolume
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.custody import SERVER_LABEL, Custody
 from mailcrypt_component.model.dialects import LOCKED_SCRIPT
+from mailcrypt_component.model.identity import STACK_LABEL
 from mailcrypt_component.model.key_ring import (
     PUBLIC_KEY_PATH,
     PublicRingKey,
@@ -47,6 +48,7 @@ class Parts:
     memory: Mapping[str, tuple[MemoryVolume, docker.Volume]]
     network: pulumi.Output[str]
     certificate: Certificate | None
+    identity: pulumi.Output[str]
 
 
 def server_container(
@@ -78,7 +80,10 @@ def server_container(
         image=parts.image,
         hostname=settings.hostname,
         envs=_environment(settings, parts.certificate),
-        labels=[docker.ContainerLabelArgs(label=SERVER_LABEL, value=full_name)],
+        labels=[
+            docker.ContainerLabelArgs(label=SERVER_LABEL, value=full_name),
+            docker.ContainerLabelArgs(label=STACK_LABEL, value=parts.identity),
+        ],
         networks_advanced=[
             docker.ContainerNetworksAdvancedArgs(name=parts.network, aliases=[settings.hostname])
         ],
@@ -92,7 +97,7 @@ def server_container(
         tmpfs=_TMPFS,
         uploads=_uploads(settings, parts),
         healthcheck=docker.ContainerHealthcheckArgs(
-            tests=list(dms.HEALTH_CHECK),
+            tests=[*dms.HEALTH_CHECK, parts.config.files.apply(lambda files: files.private_path)],
             interval="30s",
             timeout="10s",
             retries=3,

@@ -8,6 +8,7 @@ checks again; one that held and whose facts have not changed costs nothing.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pulumi
@@ -22,10 +23,22 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
+@dataclass(frozen=True)
+class GateRun:
+    """One run of a gate's check.
+
+    ``previous`` holds the facts with which the gate held before, None if it never did; ``say``
+    reports progress.
+    """
+
+    previous: Mapping[str, Any] | None
+    say: Callable[[str], object]
+
+
 def gate(
     name: str,
-    facts: Mapping[str, Input[Any]],
-    check: Callable[[_T], str],
+    facts: Input[Mapping[str, Any]],
+    check: Callable[[_T, GateRun], str],
     needs: Output[_T],
     opts: pulumi.ResourceOptions,
 ) -> pulumi.Stash:
@@ -34,16 +47,21 @@ def gate(
     Args:
         name: The gate's resource name, unique in the program.
         facts: What, when it changes, makes the check run again; no secrets.
-        check: Raises MailCryptError, or returns what it saw in one line.
+        check: Raises MailCryptError, or returns what it saw.
         needs: What ``check`` is called with; may be secret, is not stored.
         opts: Parent and dependencies.
 
     """
 
-    async def hook(_: pulumi.ResourceHookArgs) -> None:
+    async def hook(args: pulumi.ResourceHookArgs) -> None:
         value = cast("_T", await needs.future())
+        loop = asyncio.get_running_loop()
+        run = GateRun(
+            previous=(args.old_inputs or {}).get("input"),
+            say=lambda text: loop.call_soon_threadsafe(pulumi.log.info, f"{name}: {text}"),
+        )
         try:
-            seen = await asyncio.to_thread(check, value)
+            seen = await asyncio.to_thread(check, value, run)
         except MailCryptError as error:
             raise RuntimeError(f"{name}: {error}") from None
         pulumi.log.info(f"{name}: {seen}")
@@ -51,7 +69,7 @@ def gate(
     bound = pulumi.ResourceHook(f"{name}-check", hook)
     hooks = pulumi.ResourceHookBinding(before_create=[bound], before_update=[bound])
     merged = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=hooks))
-    return pulumi.Stash(name, input=dict(facts), opts=merged)
+    return pulumi.Stash(name, input=facts, opts=merged)
 
 
 def behind(gate_: pulumi.Stash, value: Input[Any]) -> Output[Any]:

@@ -9,6 +9,7 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import pulumi
@@ -19,11 +20,11 @@ from pulumi.runtime.settings import get_monitor
 
 from mailcrypt_component.args import MailCryptServerArgs
 from mailcrypt_component.checks.custody.plan import UnlockPlan
-from mailcrypt_component.checks.preflight.plan import Plan
+from mailcrypt_component.checks.preflight.plan import Claim, Plan, facts_of, previous_of
 from mailcrypt_component.checks.proof.target import Target
 from mailcrypt_component.component.container import Certificate, Parts, server_container
 from mailcrypt_component.component.dovecot_config import DovecotConfig
-from mailcrypt_component.component.gates import behind, gate, generate_once
+from mailcrypt_component.component.gates import GateRun, behind, gate, generate_once
 from mailcrypt_component.component.key_ring import KeyRing
 from mailcrypt_component.component.memory import (
     MemoryVolume,
@@ -39,9 +40,10 @@ from mailcrypt_component.model.accounts import Account, Wanted
 from mailcrypt_component.model.custody import Custody
 from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.docker_host import DockerHost
+from mailcrypt_component.model.identity import STACK_LABEL, new_identity
 from mailcrypt_component.model.key_ring import Curve
 from mailcrypt_component.model.read_settings import read_settings
-from mailcrypt_component.model.settings import STORES, AccountSettings, TlsMode
+from mailcrypt_component.model.settings import STORES, AccountSettings, TlsMode, TlsSettings
 
 _YEAR_HOURS: Final = 24 * 365
 
@@ -89,7 +91,7 @@ class MailCryptServer(pulumi.ComponentResource):
         args: MailCryptServerArgs,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        settings = plainly(read_settings, args)
+        settings = plainly(partial(read_settings, unresolved=(pulumi.Output,)), args)
         props = {"image": settings.image, "hostname": settings.hostname}
         super().__init__("mailcrypt:index:MailCryptServer", name, props, opts)
         self._name = name
@@ -102,10 +104,10 @@ class MailCryptServer(pulumi.ComponentResource):
         image = self._image()
         ring = KeyRing(f"{name}-ring", settings, self._child())
         config = DovecotConfig(f"{name}-dovecot", settings, image, self._host, self._child())
-        stores, memory = self._stores(), self._memory()
-        parts = Parts(
-            image, ring, config, stores.sources, memory, self._network(), self._certificate()
-        )
+        identity, claim = self._claim()
+        stores, memory = self._stores(identity, claim), self._memory(claim)
+        network, certificate = self._network(claim), self._certificate()
+        parts = Parts(image, ring, config, stores.sources, memory, network, certificate, identity)
         preflight = self._preflight(parts, stores)
         keeper = self._keeper(parts, preflight)
         unlocked = self._unlock(parts, keeper)
@@ -169,7 +171,28 @@ class MailCryptServer(pulumi.ComponentResource):
         )
         return pulled.image_id
 
-    def _stores(self) -> _Stores:
+    def _claim(self) -> tuple[pulumi.Output[str], pulumi.Stash]:
+        """Return the stack's identity, and the gate in front of the names on the engine."""
+        identity = public(generate_once(f"{self._name}-identity", new_identity(), self._child()))
+        volumes = [
+            self._volume_name(store) for store in STORES if store not in self._settings.binds
+        ]
+        claim = pulumi.Output.all(self._host, identity).apply(
+            lambda found: Claim(
+                docker_host=found[0],
+                identity=found[1],
+                adopt=self._settings.adopt_mail,
+                server=self._full_name,
+                volumes=tuple(volumes),
+            )
+        )
+        facts = {"identity": identity, "server": self._full_name, "volumes": volumes}
+        return identity, gate(f"{self._name}-claim", facts, _claim_names, claim, self._child())
+
+    def _volume_name(self, store: str) -> str:
+        return f"{self._full_name}-{store}"
+
+    def _stores(self, identity: pulumi.Output[str], claim: pulumi.Resource) -> _Stores:
         settings = self._settings
         sources: dict[str, pulumi.Output[str]] = {}
         volumes: list[pulumi.Resource] = []
@@ -179,14 +202,15 @@ class MailCryptServer(pulumi.ComponentResource):
                 continue
             volume = docker.Volume(
                 f"{self._name}-{store}",
-                name=f"{self._full_name}-{store}",
-                opts=self._docker(protect=settings.protect, keep=settings.keep_mail),
+                name=self._volume_name(store),
+                labels=[docker.VolumeLabelArgs(label=STACK_LABEL, value=identity)],
+                opts=self._volume_options(claim),
             )
             sources[store] = volume.name
             volumes.append(volume)
         return _Stores(sources, volumes)
 
-    def _memory(self) -> Mapping[str, tuple[MemoryVolume, docker.Volume]]:
+    def _memory(self, claim: pulumi.Resource) -> Mapping[str, tuple[MemoryVolume, docker.Volume]]:
         """Declare the tmpfs volumes."""
         return {
             short: (
@@ -195,7 +219,7 @@ class MailCryptServer(pulumi.ComponentResource):
                     f"{self._name}-memory-{short}",
                     f"{self._full_name}-{short}",
                     volume,
-                    self._docker(),
+                    self._docker(depends_on=[claim]),
                 ),
             )
             for short, volume in memory_volumes(self._settings).items()
@@ -251,56 +275,68 @@ class MailCryptServer(pulumi.ComponentResource):
         asked = pulumi.Output.all(self._host, container.id)
         return public(asked.apply(lambda both: plainly(_container_now, *both)))
 
-    def _network(self) -> pulumi.Output[str]:
+    def _volume_options(self, claim: pulumi.Resource) -> pulumi.ResourceOptions:
+        """Return options that keep a volume when the stack is renamed or gets an identity."""
+        options = self._docker(
+            depends_on=[claim], protect=self._settings.protect, keep=self._settings.keep_mail
+        )
+        kept = pulumi.ResourceOptions(ignore_changes=["name", "labels"])
+        return pulumi.ResourceOptions.merge(options, kept)
+
+    def _network(self, claim: pulumi.Resource) -> pulumi.Output[str]:
         if self._settings.network is not None:
             return pulumi.Output.from_input(self._settings.network)
-        made = docker.Network(f"{self._name}-network", name=self._full_name, opts=self._docker())
+        made = docker.Network(
+            f"{self._name}-network", name=self._full_name, opts=self._docker(depends_on=[claim])
+        )
         return made.name
 
     def _preflight(self, parts: Parts, stores: _Stores) -> pulumi.Stash:
-        settings = self._settings
-        ring, sources = parts.ring, parts.stores
-        facts = {
-            "image": parts.image,
-            "config": parts.config.digest,
-            "keyIds": ring.key_ids,
-            **({"givenUp": list(settings.give_up_keys)} if settings.give_up_keys else {}),
-            "mail": sources["mail"],
-            "configFolder": sources["config"],
-            "mounts": [f"{mount.source}:{mount.target}" for mount in settings.mounts],
-            "ports": [f"{port.address}:{port.external}" for port in settings.ports],
-        }
+        settings, ring = self._settings, parts.ring
+        sources: dict[str, Any] = {**parts.stores, **settings.binds}
         plan = pulumi.Output.all(
-            self._host,
-            parts.image,
-            parts.config.files,
-            parts.config.dialect,
-            ring.key_ids,
-            ring.public_keys.apply(lambda keys: {key["name"]: Curve(key["curve"]) for key in keys}),
-            sources["mail"],
-            sources["config"],
+            host=self._host,
+            image=parts.image,
+            files=parts.config.files,
+            dialect=parts.config.dialect,
+            key_ids=ring.key_ids,
+            curves=ring.public_keys.apply(
+                lambda keys: {key["name"]: Curve(key["curve"]) for key in keys}
+            ),
+            sources=pulumi.Output.all(**sources),
+            network=parts.network,
+            identity=parts.identity,
+            environment=settings.environment,
+            certificate=settings.tls.certificate,
+            private_key=settings.tls.private_key,
         ).apply(self._plan)
         opts = self._child(depends_on=stores.volumes)
+        facts = public(plan.apply(facts_of))
         return gate(f"{self._name}-preflight", facts, _run_preflight, plan, opts)
 
-    def _plan(self, found: Sequence[Any]) -> Plan:
+    def _plan(self, found: Mapping[str, Any]) -> Plan:
         settings = self._settings
-        host, image, files, dialect, key_ids, curves, mail, config = found
         return Plan(
-            docker_host=host,
+            docker_host=found["host"],
             stack=pulumi.get_stack(),
-            image=image,
             server=self._full_name,
-            dialect=Dialect(dialect),
-            files=files,
-            curves=curves,
-            key_ids=tuple(key_ids),
+            identity=found["identity"],
+            adopt=settings.adopt_mail,
+            image=found["image"],
+            hostname=settings.hostname,
+            network=found["network"],
+            dialect=Dialect(found["dialect"]),
+            files=found["files"],
+            curves=found["curves"],
+            key_ids=tuple(found["key_ids"]),
             given_up=settings.give_up_keys,
-            mail=mail,
-            config=config,
+            sources=found["sources"],
             mounts=settings.mounts,
             ports=settings.ports,
+            environment=found["environment"],
+            tls=TlsSettings(settings.tls.mode, found["certificate"], found["private_key"]),
             deadline=settings.deadline,
+            count_deadline=settings.count_deadline,
         )
 
     def _accounts(
@@ -387,20 +423,22 @@ class MailCryptServer(pulumi.ComponentResource):
     ) -> pulumi.Output[Target]:
         settings = self._settings
         found = pulumi.Output.all(
-            self._host, server.id, parts.config.dialect, parts.ring.key_ids, password
+            self._host, server.id, parts.config.dialect, parts.ring.public_keys, password
         )
         target: pulumi.Output[Target] = found.apply(
             lambda facts: Target(
                 docker_host=facts[0],
                 container=facts[1],
                 dialect=Dialect(facts[2]),
-                key_ids=tuple(facts[3]),
+                key_ids=tuple(key["keyId"] for key in facts[3]),
                 account=settings.probe_address,
                 deadline=settings.deadline,
                 password=facts[4],
                 given_up=settings.give_up_keys,
                 custody=settings.key_custody,
                 index_cache=settings.index_cache,
+                public_pems=tuple(key["publicPem"] for key in facts[3]),
+                private=not settings.is_public_only,
             )
         )
         return pulumi.Output.secret(target)
@@ -471,20 +509,26 @@ class MailCryptServer(pulumi.ComponentResource):
         }
 
 
-def _run_preflight(plan: Plan) -> str:
+def _run_preflight(plan: Plan, run: GateRun) -> str:
     """Import what talks to servers only when it is needed; it would slow down each no-op."""
     from mailcrypt_component.checks.preflight.run import run_preflight  # noqa: PLC0415
 
-    return run_preflight(plan)
+    return run_preflight(plan, previous_of(run.previous), run.say)
 
 
-def _write_accounts(wanted: Wanted) -> str:
+def _claim_names(claim: Claim, _: GateRun) -> str:
+    from mailcrypt_component.checks.preflight.claim import claim_names  # noqa: PLC0415
+
+    return claim_names(claim)
+
+
+def _write_accounts(wanted: Wanted, _: GateRun) -> str:
     from mailcrypt_component.checks.accounts import write_accounts  # noqa: PLC0415
 
     return write_accounts(wanted)
 
 
-def _unlock_server(plan: UnlockPlan) -> str:
+def _unlock_server(plan: UnlockPlan, _: GateRun) -> str:
     from mailcrypt_component.checks.custody.unlock import unlock  # noqa: PLC0415
 
     return unlock(plan)
@@ -495,7 +539,7 @@ def _container_now(docker_host: DockerHost, container_id: str) -> dict[str, Any]
     return found.as_fact() if found else None
 
 
-def _prove(target: Target) -> str:
+def _prove(target: Target, _: GateRun) -> str:
     from mailcrypt_component.checks.verdict import prove  # noqa: PLC0415
 
     return prove(target, unrecorded=lambda error: pulumi.log.warn(str(error))).short

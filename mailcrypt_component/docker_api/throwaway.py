@@ -6,7 +6,7 @@ import secrets
 import time
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import docker.errors
 import docker.types
@@ -16,7 +16,7 @@ from mailcrypt_component.docker_api.files import File, put_files
 from mailcrypt_component.model.errors import UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from docker import DockerClient
     from docker.models.containers import Container
@@ -25,7 +25,7 @@ THROWAWAY_LABEL: Final = "mailcrypt.throwaway"
 """On every throw-away container; its value is the Unix time it may live until."""
 
 _START_SECONDS: Final = 60
-"""A throw-away container not started this long after it was created was left by a killed run."""
+"""A container that was not started this long after its creation was left by a killed run."""
 
 
 @contextmanager
@@ -38,15 +38,18 @@ def throwaway(
     purpose: str,
     lifetime: int = 600,
     waiting: Sequence[str] = (),
+    network: str | None = None,
+    hostname: str | None = None,
+    ports: Mapping[str, Sequence[tuple[str, int]]] | None = None,
 ) -> Iterator[Container]:
-    """Run a container of the image that only waits, without network, and remove it.
+    """Run a container of the image that only waits, and remove it.
 
-    It ends and is removed by itself after ``lifetime`` seconds, or where another command
-    to wait with is given, at the end of that; the next one sweeps what
-    a killed program left before its start.
+    The container removes itself after ``lifetime`` seconds, or when the command ``waiting``
+    ends.  Each run first removes the containers that a killed program left before it could
+    start them.  Without ``network`` the container has none.
 
     Raises:
-        UnreachableError: The image is not there, or the engine refused.
+        UnreachableError: The image does not exist, or the engine refused.
 
     """
     _sweep(client)
@@ -56,7 +59,9 @@ def throwaway(
             entrypoint=list(waiting) or ["sleep", str(lifetime)],
             command=[],
             name=f"mailcrypt-{purpose}-{secrets.token_hex(4)}",
-            network_mode="none",
+            network=network or "none",
+            hostname=hostname,
+            ports=cast("Any", ports),  # Its type omits lists of bindings.
             mounts=list(mounts),
             labels={THROWAWAY_LABEL: str(int(time.time()) + lifetime)},
             healthcheck={"test": ["NONE"]},
@@ -65,7 +70,7 @@ def throwaway(
         )
     except docker.errors.ImageNotFound:
         raise UnreachableError(
-            f"the image {image} is not there",
+            f"the image {image} does not exist",
             where="image",
             expected="an image that the Docker host has or can pull",
             hint=f"docker pull {image}",
@@ -74,10 +79,21 @@ def throwaway(
         raise UnreachableError(explained(error), where=f"image {image}") from None
     try:
         put_files(container, files)
-        container.start()
+        _start(container)
         yield container
     finally:
         _remove(container)
+
+
+def _start(container: Container) -> None:
+    try:
+        container.start()
+    except NOT_ANSWERING as error:
+        raise UnreachableError(
+            explained(error),
+            where=f"container {container.name}",
+            expected="a container that starts",
+        ) from None
 
 
 def _remove(container: Container) -> None:
@@ -102,5 +118,5 @@ def _sweep(client: DockerClient) -> None:
 
 
 def _age(container: Container) -> float:
-    """Return for how many seconds a container has been there."""
+    """Return how many seconds ago a container was created."""
     return time.time() - moment(container.attrs["Created"]).timestamp()

@@ -24,6 +24,16 @@ _REQUIRED: Final = {
     "SMTP_ONLY": ("0",),
 }
 """Variables and the values that the proof needs, DMS's default first."""
+_FORMS: Final = {
+    "LOGROTATE_COUNT": (r"[0-9]+", "a number"),
+    "LOGROTATE_INTERVAL": (r"daily|weekly|monthly", "daily, weekly or monthly"),
+    "OVERRIDE_HOSTNAME": (r"\S+\.\S+", "a full host name"),
+    "SSL_TYPE": (
+        r"letsencrypt|manual|self-signed|custom|snakeoil",
+        "letsencrypt, manual, self-signed or custom",
+    ),
+}
+"""Variables and the values without which docker-mailserver stops when it starts."""
 
 
 def read_environment(raw: RawSettings) -> Mapping[str, Any]:
@@ -40,6 +50,7 @@ def read_environment(raw: RawSettings) -> Mapping[str, Any]:
             raw.fault(where, "a value besides the setting tls", "tls.mode: dms with your own value")
         chosen[name] = value if raw.later(value) else str(value)
     _check_required(raw, chosen)
+    _check_forms(raw, chosen)
     return chosen
 
 
@@ -54,6 +65,13 @@ def _check_required(raw: RawSettings, chosen: Mapping[str, Any]) -> None:
             f"{' or '.join(filter(None, fits))}: the proof needs an account of its own, "
             "LMTP, IMAP over IPv4 and Maildir",
         )
+
+
+def _check_forms(raw: RawSettings, chosen: Mapping[str, Any]) -> None:
+    for name, (form, expected) in _FORMS.items():
+        value = chosen.get(name)
+        if value and not raw.later(value) and not re.fullmatch(form, value):
+            raw.fault(f"environment.{name}", shown(value), expected)
 
 
 def read_tls(raw: RawSettings) -> TlsSettings:

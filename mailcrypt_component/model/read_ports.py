@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from mailcrypt_component.model.raw_settings import RawSettings
 
 _MAX_PORT: Final = 65535
+_ALL_ADDRESSES: Final = ("0.0.0.0", "::")  # noqa: S104
+"""What Docker binds if no address is given.
+
+The provider takes an empty address, too, but then replaces the container at every ``up``.
+"""
 
 
 def read_ports(raw: RawSettings) -> tuple[PortSettings, ...]:
@@ -21,12 +26,12 @@ def read_ports(raw: RawSettings) -> tuple[PortSettings, ...]:
     for name, value in raw.typed("ports", dict, default=dict(dms.PORTS)).items():
         for single in value if isinstance(value, list) else [value]:
             if not raw.later(single):
-                ports += filter(None, [_read_port(raw, str(name), single)])
-    raw.refuse_duplicates("ports", [f"{port.address}:{port.external}" for port in ports])
+                ports += _read_port(raw, str(name), single)
+    raw.refuse_duplicates("ports", [port.binding for port in ports])
     return tuple(ports)
 
 
-def _read_port(raw: RawSettings, name: str, value: Any) -> PortSettings | None:
+def _read_port(raw: RawSettings, name: str, value: Any) -> list[PortSettings]:
     where = f"ports.{name}"
     internal = dms.PORTS.get(name) or (int(name) if name.isdecimal() else 0)
     address, _, number = str(value).rpartition(":")
@@ -38,8 +43,9 @@ def _read_port(raw: RawSettings, name: str, value: Any) -> PortSettings | None:
     elif address and not _is_ip(address):
         raw.fault(where, shown(value), "an IP address before the port, IPv6 in brackets")
     else:
-        return PortSettings(internal, external, address.strip("[]") or "0.0.0.0")  # noqa: S104
-    return None
+        addresses = [address.strip("[]")] if address else _ALL_ADDRESSES
+        return [PortSettings(internal, external, address) for address in addresses]
+    return []
 
 
 def _is_ip(text: str) -> bool:

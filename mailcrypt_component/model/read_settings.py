@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 _HOSTNAME: Final = re.compile(HOSTNAME, re.IGNORECASE)
 _IMAGE_ID: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_NETWORK: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_PREDEFINED: Final = ("bridge", "default", "host", "none")
+"""Networks in which a container gets no name of its own, or no address."""
 _FIELDS: Final = (*Settings.__dataclass_fields__,)
 _MAX_HOSTNAME: Final = 253
 _MAX_DEADLINE: Final = 3600
@@ -81,7 +84,7 @@ def read_settings(args: Mapping[str, Any], *, unresolved: tuple[type, ...] = ())
         queue=queue,
         queue_size=queue_size,
         ports=read_ports(raw),
-        network=raw.get("network"),
+        network=_network(raw),
         environment=environment,
         mounts=read_mounts(raw),
         tls=read_tls(raw),
@@ -140,6 +143,22 @@ def _dialect(raw: RawSettings) -> Dialect | None:
             "remove the setting dialect",
         )
     return stated or tagged
+
+
+def _network(raw: RawSettings) -> Any:
+    network = raw.get("network")
+    if network is None or raw.later(network):
+        return network
+    if not isinstance(network, str) or not _NETWORK.fullmatch(network):
+        raw.fault("network", shown(network), "the name of an existing network")
+    elif network in _PREDEFINED:
+        raw.fault(
+            "network",
+            f"{network!r}, which Docker defines itself",
+            "a network that was made with docker network create",
+            "remove the setting network to get a network of the server's own; ports publishes it",
+        )
+    return network
 
 
 def _docker_host(raw: RawSettings) -> Any:

@@ -58,6 +58,12 @@ class PortSettings:
     address: str
     """An IPv4 or IPv6 address of the Docker host."""
 
+    @property
+    def binding(self) -> str:
+        """The address and port on the Docker host, as in a URL."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{host}:{self.external}"
+
 
 @dataclass(frozen=True, slots=True)
 class MountSettings:

@@ -7,10 +7,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mailcrypt_component.checks import doveconf
-from mailcrypt_component.checks.preflight.run import imitate_start_up
+from mailcrypt_component.checks.preflight.configuration import imitate_start_up
 from mailcrypt_component.docker_api.connect import connect
 from mailcrypt_component.docker_api.files import File
-from mailcrypt_component.docker_api.shell import shell
+from mailcrypt_component.docker_api.run import execute
 from mailcrypt_component.docker_api.throwaway import throwaway
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.dialects import Dialect
@@ -31,14 +31,11 @@ def ask(dialect, text, more=()):
     names = ("k1", "k2", "k3", "current.pub")
     files += [File(f"/certs/{name}.pem", pem) for name in names]
     files += more
-    with (
-        throwaway(
-            connect(DockerHost()), IMAGES[dialect], files=files, purpose="golden"
-        ) as container,
-        shell(container, timeout=30) as inside,
-    ):
-        imitate_start_up(inside)
-        answer = inside.run(doveconf.QUESTION)
+    with throwaway(
+        connect(DockerHost()), IMAGES[dialect], files=files, purpose="golden"
+    ) as container:
+        imitate_start_up(container, timeout=30)
+        answer = execute(container, doveconf.QUESTION, timeout=30)
         return doveconf.judge(answer, dialect, PreflightError, where="the container")
 
 

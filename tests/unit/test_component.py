@@ -74,6 +74,8 @@ def test_the_resources_of_a_server_are_these():
         "mail-state": "docker:index/volume:Volume",
         "mail-logs": "docker:index/volume:Volume",
         "mail-network": "docker:index/network:Network",
+        "mail-identity": "pulumi:index:Stash",
+        "mail-claim": "pulumi:index:Stash",
         "mail-preflight": "pulumi:index:Stash",
         "mail-probe-password": "pulumi:index:Stash",
         "mail-accounts": "pulumi:index:Stash",
@@ -87,6 +89,7 @@ PUBLIC_UPLOADS = {
     "/etc/dovecot/conf.d/99-mailcrypt.conf": "0644",
     "/etc/mailcrypt/current.pub.pem": "0644",
     "/etc/supervisor/conf.d/mailcrypt.conf": "0644",
+    "/usr/local/lib/mailcrypt/health.py": "0644",
 }
 TWO_KEYS = [{"name": "k2"}, {"name": "k1"}]
 

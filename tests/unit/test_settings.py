@@ -127,7 +127,7 @@ def test_a_value_that_is_not_resolved_yet_passes_through():
     assert settings.image is settings.hostname is settings.docker_host is later
     assert settings.environment == {"ENABLE_IMAP": later}
     assert settings.binds == {"mail": later}
-    assert [port.external for port in settings.ports] == [143]
+    assert [port.external for port in settings.ports] == [143, 143]
     assert settings.mounts[0].source is later
 
 
@@ -136,7 +136,26 @@ def test_a_value_of_a_strange_type_is_refused_unless_it_is_declared_as_unresolve
     assert faults(image=Later(), hostname=Later())[0] == ["image", "hostname"]
 
 
+def test_a_service_has_any_number_of_bindings():
+    """IPv4 and IPv6; a plain number means all addresses, as with Docker."""
+    ports = read_settings({**GOOD, "ports": {"smtp": [25, "[::1]:2525", "127.0.0.1:2525"]}}).ports
+    assert [port.binding for port in ports] == [
+        "0.0.0.0:25",
+        "[::]:25",
+        "[::1]:2525",
+        "127.0.0.1:2525",
+    ]
+    assert {port.internal for port in ports} == {25}
+
+
 BAD = {
+    "host network": ({"network": "host"}, "network"),
+    "network that is no name": ({"network": "my net"}, "network"),
+    "a value that stops docker-mailserver": (
+        {"environment": {"LOGROTATE_INTERVAL": "yearly"}},
+        "environment.LOGROTATE_INTERVAL",
+    ),
+    "unknown SSL_TYPE": ({"environment": {"SSL_TYPE": "letsencypt"}}, "environment.SSL_TYPE"),
     "mail store of a strange name": ({"adoptMail": "prod"}, "adoptMail"),
     "unknown custody": ({"keyCustody": "ram"}, "keyCustody"),
     "certs on the disk with keys in memory": ({"binds": {"certs": "/srv/certs"}}, "binds.certs"),
@@ -229,7 +248,8 @@ BAD = {
     "port too high": ({"ports": {"imap": 65536}}, "ports.imap"),
     "unknown service": ({"ports": {"gopher": 70}}, "ports.gopher"),
     "bad port address": ({"ports": {"imap": "host:143"}}, "ports.imap"),
-    "port twice": ({"ports": {"imap": 143, "imaps": 143}}, "ports"),
+    "port twice": ({"ports": {"imap": "0.0.0.0:143", "imaps": "0.0.0.0:143"}}, "ports"),
+    "a bad port in a list": ({"ports": {"imap": [143, "x"]}}, "ports.imap"),
     "relative bind": ({"binds": {"mail": "./mail"}}, "binds.mail"),
     "unknown bind": ({"binds": {"nothing": "/x"}}, "binds.nothing"),
     "bad docker host": ({"dockerHost": "http://x"}, "dockerHost"),

@@ -34,6 +34,10 @@ class Target:
     custody: Custody = Custody.DISK
     index_cache: IndexCache = IndexCache.DISK
     """On ``disk``, words of the probe in Dovecot's index cache are no fault."""
+    public_pems: tuple[str, ...] = ()
+    """The ring's public keys, newest first."""
+    private: bool = True
+    """Whether the stack holds the private keys; False for a ring of public keys."""
 
     @property
     def key_id(self) -> str:
@@ -59,6 +63,8 @@ class Target:
             "givenUp": list(self.given_up),
             "keyCustody": self.custody.value,
             "indexCache": self.index_cache.value,
+            "publicPems": list(self.public_pems),
+            "private": self.private,
         }
 
 
@@ -75,4 +81,6 @@ def target_of(facts: Mapping[str, Any]) -> Target:
         given_up=tuple(facts.get("givenUp", ())),
         custody=Custody(facts.get("keyCustody", Custody.DISK)),
         index_cache=IndexCache(facts.get("indexCache", IndexCache.DISK)),
+        public_pems=tuple(facts.get("publicPems", ())),
+        private=facts.get("private", True),
     )

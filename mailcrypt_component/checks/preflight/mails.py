@@ -1,0 +1,128 @@
+"""Counts the stored mail and tells whether the declared ring can open it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mailcrypt_component.model.errors import PreflightError, UnreachableError
+from mailcrypt_component.store.tally import (
+    CLEAR,
+    DBOX,
+    MBOX,
+    NOT_ENCRYPTED,
+    UNREADABLE,
+    Tally,
+    is_unknown,
+)
+from mailcrypt_component.store.volume.census import count_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from docker.models.containers import Container
+
+    from mailcrypt_component.checks.preflight.plan import Plan, Previous
+
+_SHOWN: Final = 10
+
+
+def must_count(plan: Plan, previous: Previous | None) -> bool:
+    """Tell whether keys or store differ from those of the last preflight that held."""
+    return previous is None or (
+        previous.mail,
+        set(previous.key_ids),
+        set(previous.given_up),
+        previous.identity,
+    ) != (plan.mail, set(plan.key_ids), set(plan.given_up), plan.identity)
+
+
+def count_mails(container: Container, plan: Plan, say: Callable[[str], object]) -> str:
+    """Count the mail in the container's mail folder; return the result in words.
+
+    Raises:
+        PreflightError: Mail is encrypted to a key that is not declared, some of the store
+            could not be looked at, or the time was up.
+
+    """
+
+    def tell(number: int) -> None:
+        if not number % _TOLD:
+            say(f"{number} mails counted")
+
+    try:
+        found = count_in(container, deadline=plan.count_deadline, progress=tell)
+    except UnreachableError as error:
+        raise PreflightError(
+            f"stored mail could not be counted: {error.found}",
+            where=f"mail store {plan.mail}",
+            expected=f"a look at every stored mail within {plan.count_deadline:.0f} seconds",
+            hint="if it takes longer, raise it: pulumi config set mailcrypt:countDeadline 7200",
+        ) from None
+    return judge_mails(found, plan)
+
+
+_TOLD: Final = 10_000
+
+
+def judge_mails(found: Tally, plan: Plan) -> str:
+    """Return the counts in words.
+
+    Raises:
+        PreflightError: Mail cannot be opened with the ring, or could not be looked at.
+
+    """
+    _refuse_unseen(found, plan)
+    states = found.states()
+    unknown = [state for state in states if is_unknown(state, plan.key_ids)]
+    refused = [state for state in unknown if is_unknown(state, plan.given_up)]
+    if refused:
+        raise PreflightError(
+            "; ".join(_count(state, found.by_user(state)) for state in refused),
+            where=f"mail store {plan.mail}",
+            expected=f"mail encrypted to the declared ring: {', '.join(plan.key_ids)}",
+            hint="declare the missing key again behind the new one (keys: [new, old]; its PEM "
+            "may be in your escrow file). To drop it later, re-encrypt its mail first: "
+            f"mailcrypt encrypt --stack {plan.stack} --apply. If the key is lost for good, "
+            f"giveUpKeys: [{', '.join(refused)}] goes on without it and leaves that mail "
+            "unreadable",
+        )
+    lost = sum(states[state] for state in unknown)
+    encrypted = sum(number for state, number in states.items() if state not in NOT_ENCRYPTED) - lost
+    clear = states.get(CLEAR, 0) + states.get(MBOX, 0)
+    given_up = f", {lost} unreadable (giveUpKeys)" if lost else ""
+    return f"{mails(encrypted)} encrypted to the ring, {clear} in clear{given_up}"
+
+
+def _refuse_unseen(found: Tally, plan: Plan) -> None:
+    """Refuse what no key id could be read of: it may need a key that is not declared."""
+    states = found.states()
+    if UNREADABLE in states:
+        raise PreflightError(
+            f"{states[UNREADABLE]} files or folders cannot be read, {_examples(found, UNREADABLE)}",
+            where=f"mail store {plan.mail}",
+            expected="a store whose every mail root can read",
+            hint="check the file system and its permissions (NFS root_squash?), then pulumi up",
+        )
+    if DBOX in states:
+        raise PreflightError(
+            f"{states[DBOX]} files of sdbox or mdbox, {_examples(found, DBOX)}",
+            where=f"mail store {plan.mail}",
+            expected="mail in Maildir format only",
+            hint="convert it with the old server: doveadm sync -u USER maildir:~/Maildir, and "
+            "move the dbox folders out of the store",
+        )
+
+
+def _examples(found: Tally, state: str) -> str:
+    return f"for example {', '.join(found.examples.get(state, []))}"
+
+
+def _count(key: str, users: Mapping[str, int]) -> str:
+    per_user = ", ".join(f"{user} {number}" for user, number in sorted(users.items())[:_SHOWN])
+    more = f", and {len(users) - _SHOWN} more users" if len(users) > _SHOWN else ""
+    return f"{mails(sum(users.values()))} encrypted to key {key} ({per_user}{more})"
+
+
+def mails(number: int) -> str:
+    """Return a number of mails in words."""
+    return "1 mail is" if number == 1 else f"{number} mails are"
