@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from mailcrypt_component.cli import main
 from mailcrypt_component.cli import ring as command
-from mailcrypt_component.dcrypt.escrow import EscrowKey, load_keys, write_escrow
+from mailcrypt_component.dcrypt.escrow import EscrowKey, write_escrow
+from mailcrypt_component.dcrypt.keys import load_keys
 from mailcrypt_component.model.errors import KeyFault, UnreachableError
 from tests.store import Key, valid
 
