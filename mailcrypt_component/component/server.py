@@ -39,7 +39,6 @@ from mailcrypt_component.model.accounts import Account, Wanted
 from mailcrypt_component.model.custody import Custody
 from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.docker_host import DockerHost
-from mailcrypt_component.model.key_ring import Curve
 from mailcrypt_component.model.read_settings import read_settings
 from mailcrypt_component.model.settings import STORES, AccountSettings, TlsMode
 
@@ -276,7 +275,7 @@ class MailCryptServer(pulumi.ComponentResource):
             parts.config.files,
             parts.config.dialect,
             ring.key_ids,
-            ring.public_keys.apply(lambda keys: {key["name"]: Curve(key["curve"]) for key in keys}),
+            ring.public_keys.apply(lambda keys: {key["name"]: key["kind"] for key in keys}),
             sources["mail"],
             sources["config"],
         ).apply(self._plan)
@@ -285,7 +284,7 @@ class MailCryptServer(pulumi.ComponentResource):
 
     def _plan(self, found: Sequence[Any]) -> Plan:
         settings = self._settings
-        host, image, files, dialect, key_ids, curves, mail, config = found
+        host, image, files, dialect, key_ids, kinds, mail, config = found
         return Plan(
             docker_host=host,
             stack=pulumi.get_stack(),
@@ -293,7 +292,7 @@ class MailCryptServer(pulumi.ComponentResource):
             server=self._full_name,
             dialect=Dialect(dialect),
             files=files,
-            curves=curves,
+            kinds=kinds,
             key_ids=tuple(key_ids),
             given_up=settings.give_up_keys,
             mail=mail,

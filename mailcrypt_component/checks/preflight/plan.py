@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 
     from mailcrypt_component.model.dialects import Dialect, DovecotFiles
     from mailcrypt_component.model.docker_host import DockerHost
-    from mailcrypt_component.model.key_ring import Curve
     from mailcrypt_component.model.settings import MountSettings, PortSettings
 
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 class Plan:
     """What a new server would be made of: public facts only, no key.
 
-    ``curves`` holds each key's curve by its name, newest first; ``key_ids`` the
+    ``kinds`` holds each key's kind by its name, newest first; ``key_ids`` the
     ids that the declared ring can open.  ``stack`` is Pulumi's name, for hints;
     ``server`` the container's.  ``mail`` and ``config`` are a volume's
     name or a host path.
@@ -30,7 +29,7 @@ class Plan:
     server: str
     dialect: Dialect
     files: DovecotFiles
-    curves: Mapping[str, Curve]
+    kinds: Mapping[str, str]
     key_ids: tuple[str, ...]
     given_up: tuple[str, ...]
     mail: str
