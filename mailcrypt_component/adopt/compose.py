@@ -146,7 +146,7 @@ class _Setup:
         for line in _unknown_lines(conf):
             self._notes.append(f"not taken over from 10-custom.conf: {line}")
         current = self._public_id(conf)
-        found = [read_key("k1", self._pem(path)) for path in _paths(conf, _PRIVATE)]
+        found = [read_key("k1", self._pem(path), current=False) for path in _paths(conf, _PRIVATE)]
         if current not in {key.key_id for key in found}:
             raise KeyFault(
                 f"the public key has the id {current}, the private ones have "

@@ -12,6 +12,7 @@ import yaml
 
 from mailcrypt_component.adopt.compose import Adopted, read_setup
 from mailcrypt_component.model.errors import MailCryptError, SettingsError, UnreachableError
+from mailcrypt_component.model.key_ring import Curve
 from mailcrypt_component.model.read_settings import read_settings
 
 if TYPE_CHECKING:
@@ -53,11 +54,12 @@ def adopt(folder: Path, stack: str, apply: bool) -> None:
 
 
 def _public_part(key: RingKey) -> dict[str, Any]:
-    return {"name": key.name, "curve": key.curve.value}
+    curve = {"curve": key.kind} if key.kind in set(Curve) else {}
+    return {"name": key.name, **curve}
 
 
 def _shown(found: Adopted) -> str:
-    lines = [f"key {key.name}  {key.curve.value}  {key.key_id}" for key in found.keys]
+    lines = [f"key {key.name}  {key.kind}  {key.key_id}" for key in found.keys]
     lines[0] += "  (current)"
     for name, value in found.settings.items():
         if value:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mailcrypt_component.dcrypt.escrow import is_encrypted, load_keys
+from mailcrypt_component.dcrypt.keys import is_encrypted, load_keys
 from mailcrypt_component.model.errors import KeyFault
 
 if TYPE_CHECKING:

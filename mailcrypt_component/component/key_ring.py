@@ -31,7 +31,7 @@ class KeyRing(pulumi.ComponentResource):
     public_key: pulumi.Output[str]
     """The current public key as PEM."""
     public_keys: pulumi.Output[list[dict[str, str]]]
-    """Every key's ``name``, ``keyId``, ``curve`` and ``publicPem``, newest first."""
+    """Every key's ``name``, ``keyId``, ``kind`` and ``publicPem``, newest first."""
 
     def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions) -> None:
         names = [key.name for key in settings.keys]
@@ -83,10 +83,10 @@ def _read_ring(
 ) -> list[PublicRingKey]:
     """Read every key; what is true of the first one alone is that it must encrypt."""
     return [
-        read_public_key(key.name, pem, dialect)
+        read_public_key(key.name, pem, dialect, current=not number)
         if key.public_pem is not None
-        else read_key(key.name, pem, dialect)
-        for key, pem in zip(declared, pems, strict=True)
+        else read_key(key.name, pem, dialect, current=not number)
+        for number, (key, pem) in enumerate(zip(declared, pems, strict=True))
     ]
 
 
@@ -94,7 +94,7 @@ def _public_part(key: PublicRingKey) -> dict[str, str]:
     return {
         "name": key.name,
         "keyId": key.key_id,
-        "curve": key.curve.value,
+        "kind": key.kind,
         "publicPem": key.public_pem,
     }
 

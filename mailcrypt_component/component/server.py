@@ -41,7 +41,6 @@ from mailcrypt_component.model.custody import Custody
 from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.identity import STACK_LABEL, new_identity
-from mailcrypt_component.model.key_ring import Curve
 from mailcrypt_component.model.read_settings import read_settings
 from mailcrypt_component.model.settings import STORES, AccountSettings, TlsMode, TlsSettings
 
@@ -300,9 +299,7 @@ class MailCryptServer(pulumi.ComponentResource):
             files=parts.config.files,
             dialect=parts.config.dialect,
             key_ids=ring.key_ids,
-            curves=ring.public_keys.apply(
-                lambda keys: {key["name"]: Curve(key["curve"]) for key in keys}
-            ),
+            kinds=ring.public_keys.apply(lambda keys: {key["name"]: key["kind"] for key in keys}),
             sources=pulumi.Output.all(**sources),
             network=parts.network,
             identity=parts.identity,
@@ -327,7 +324,7 @@ class MailCryptServer(pulumi.ComponentResource):
             network=found["network"],
             dialect=Dialect(found["dialect"]),
             files=found["files"],
-            curves=found["curves"],
+            kinds=found["kinds"],
             key_ids=tuple(found["key_ids"]),
             given_up=settings.give_up_keys,
             sources=found["sources"],

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import textwrap
 import time
 from base64 import b64encode
@@ -21,8 +20,8 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from mailcrypt_component.dcrypt.key_id import key_id
-from mailcrypt_component.dcrypt.keys import PrivateKey, load_private_key
+from mailcrypt_component.dcrypt.der import INTEGER, OCTET_STRING, sequence, tlv
+from mailcrypt_component.dcrypt.keys import PrivateKey, load_keys
 from mailcrypt_component.model.errors import KeyFault
 
 if TYPE_CHECKING:
@@ -32,9 +31,6 @@ ROUNDS: Final = 600_000
 LEAST_PASSPHRASE: Final = 12
 """Bytes; a shorter passphrase is refused."""
 
-_PEM: Final = re.compile(
-    r"-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL
-)
 _HEAD: Final = """\
 mailcrypt escrow of the stack {stack}, written {date}
 
@@ -93,58 +89,20 @@ def write_escrow(keys: Sequence[EscrowKey], passphrase: bytes, stack: str, now: 
     return text
 
 
-def load_keys(
-    text: str, passphrase: bytes | None = None, *, where: str = "escrow"
-) -> dict[str, PrivateKey]:
-    """Return every private key of an escrow file, or of any text with PEM blocks, by key id.
-
-    Raises:
-        KeyFault: There is no key in it, or one does not open.
-
-    """
-    blocks = _PEM.finditer(text.replace("\r\n", "\n"))
-    found = {}
-    for block in blocks:
-        secret = passphrase if is_encrypted(block.group()) else None
-        try:
-            key = load_private_key(block.group().encode(), secret)
-        except KeyFault as fault:
-            raise KeyFault(fault.found, where=where, expected=fault.expected) from None
-        found[key_id(key.public_key())] = key
-    if not found:
-        raise KeyFault("no private key", where=where, expected="private keys in PEM")
-    return found
-
-
-def is_encrypted(text: str) -> bool:
-    """Tell whether a passphrase is needed."""
-    return "BEGIN ENCRYPTED PRIVATE KEY" in text or "Proc-Type: 4,ENCRYPTED" in text
-
-
 def _encrypted(der: bytes, passphrase: bytes) -> str:
     salt, iv = os.urandom(16), os.urandom(16)
     key = hashlib.pbkdf2_hmac("sha256", passphrase, salt, ROUNDS, 32)
     fill = 16 - len(der) % 16
     encryptor = Cipher(AES(key), CBC(iv)).encryptor()
     encrypted = encryptor.update(der + bytes([fill]) * fill) + encryptor.finalize()
-    rounds = _tlv(0x02, ROUNDS.to_bytes(3))
-    kdf = _sequence(_PBKDF2, _sequence(_tlv(0x04, salt), rounds, _sequence(_HMAC_SHA256, _NULL)))
-    cipher = _sequence(_AES_256_CBC, _tlv(0x04, iv))
-    whole = _sequence(_sequence(_PBES2, _sequence(kdf, cipher)), _tlv(0x04, encrypted))
+    rounds = tlv(INTEGER, ROUNDS.to_bytes(3))
+    kdf = sequence(
+        _PBKDF2, sequence(tlv(OCTET_STRING, salt), rounds, sequence(_HMAC_SHA256, _NULL))
+    )
+    cipher = sequence(_AES_256_CBC, tlv(OCTET_STRING, iv))
+    whole = sequence(sequence(_PBES2, sequence(kdf, cipher)), tlv(OCTET_STRING, encrypted))
     body = "\n".join(textwrap.wrap(b64encode(whole).decode(), 64))
     return f"-----BEGIN ENCRYPTED PRIVATE KEY-----\n{body}\n-----END ENCRYPTED PRIVATE KEY-----\n"
-
-
-def _tlv(tag: int, value: bytes) -> bytes:
-    size = len(value)
-    if size < 0x80:  # noqa: PLR2004  (X.690, 8.1.3)
-        return bytes([tag, size]) + value
-    length = size.to_bytes((size.bit_length() + 7) // 8)
-    return bytes([tag, 0x80 | len(length)]) + length + value
-
-
-def _sequence(*parts: bytes) -> bytes:
-    return _tlv(0x30, b"".join(parts))
 
 
 _PBES2: Final = bytes.fromhex("06092a864886f70d01050d")

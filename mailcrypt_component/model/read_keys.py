@@ -12,7 +12,7 @@ from mailcrypt_component.model.key_ring import (
     Curve,
     read_key,
     read_public_key,
-    refuse_curve,
+    refuse_kind,
 )
 from mailcrypt_component.model.raw_settings import shown
 from mailcrypt_component.model.settings import KeySettings
@@ -83,12 +83,13 @@ def _read_key(
 
 
 def _check_key(raw: RawSettings, where: str, key: KeySettings, dialect: Dialect | None) -> None:
+    current = where == "keys[0]"
     if key.pem is not None and key.public_pem is not None:
         raw.fault(where, "both pem and publicPem", "one of them: pem contains the public key")
     elif isinstance(key.pem, str):
-        read_key(key.name, key.pem, dialect)
+        read_key(key.name, key.pem, dialect, current=current)
     elif isinstance(key.public_pem, str):
-        read_public_key(key.name, key.public_pem, dialect)
+        read_public_key(key.name, key.public_pem, dialect, current=current)
     elif key.pem is None and key.public_pem is None and key.curve is Curve.X25519:
         raw.fault(
             f"{where}.curve",
@@ -97,7 +98,7 @@ def _check_key(raw: RawSettings, where: str, key: KeySettings, dialect: Dialect 
             "openssl genpkey -algorithm X25519 makes one; set it as pem",
         )
     else:
-        refuse_curve(key.curve, dialect, f"{where}.curve")
+        refuse_kind(key.curve, dialect, f"{where}.curve")
 
 
 def _refuse_mixed(raw: RawSettings, keys: Sequence[KeySettings]) -> None:

@@ -130,7 +130,7 @@ class Shapes:
             header = parse_header(prefix)
         except FormatError:
             return
-        if len(header.recipients) != 1 or len(self._patterns) >= _SHAPES:
+        if header.version == 1 or len(header.recipients) != 1 or len(self._patterns) >= _SHAPES:
             return
         pattern = _pattern(prefix, header)
         if pattern not in self._patterns:

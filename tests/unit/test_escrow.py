@@ -1,6 +1,7 @@
-"""The escrow file: written, read back, opened by openssl alone."""
+"""The escrow file is written, read back, and opened by openssl alone."""
 
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -8,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from mailcrypt_component.cli import main
-from mailcrypt_component.cli import ring as command
-from mailcrypt_component.dcrypt.escrow import EscrowKey, load_keys, write_escrow
+from mailcrypt_component.dcrypt.escrow import EscrowKey, write_escrow
+from mailcrypt_component.dcrypt.keys import load_keys
 from mailcrypt_component.model.errors import KeyFault, UnreachableError
 from tests.store import Key, valid
 
@@ -81,14 +82,28 @@ def test_a_short_passphrase_and_an_empty_ring_are_refused():
         write_escrow([], PASSPHRASE, "dev", 0)
 
 
+class State:
+    """A stack's state with one server, whose key ring keeps and declares what is given."""
+
+    def __init__(self, pems, ids):
+        self.kept = [{"name": name, "pem": pem} for name, pem in pems.items()]
+        self.ids = ids
+
+    def server(self, name):
+        target = SimpleNamespace(key_ids=tuple(self.ids))
+        return SimpleNamespace(stack="dev", title="server mail of stack dev", target=target)
+
+    def child(self, server, kind):
+        return {"outputs": {"privateKeys": self.kept}}
+
+
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Run the command against a state that is given."""
+    """Run the command against a state with these keys and declared key ids."""
     (tmp_path / "pass").write_bytes(PASSPHRASE + b"\n")
 
     def run(pems, ids, *more):
-        monkeypatch.setattr(command, "stack_outputs", lambda _: {"keyIds": ids})
-        monkeypatch.setattr(command, "stack_ring", lambda _: pems)
+        monkeypatch.setattr("mailcrypt_component.cli.escrow.read_state", lambda _: State(pems, ids))
         argv = ["escrow", "--stack", "dev", "--out", str(tmp_path / "ring.txt")]
         return CliRunner().invoke(main, [*argv, "--passphrase-file", str(tmp_path / "pass"), *more])
 
@@ -110,7 +125,7 @@ def test_the_command_writes_a_file_for_its_owner_alone(run, tmp_path):
 
 @pytest.mark.parametrize("empty", [None, "", "  "])
 def test_an_empty_secret_writes_nothing(run, tmp_path, empty):
-    """A wrong Pulumi passphrase exports nulls and exits with 0."""
+    """With a wrong passphrase Pulumi exports nulls and exits with 0."""
     done = run({"k1": empty}, [RING[0].id])
     assert done.exit_code == 2
     assert "key k1 is empty" in done.stderr
@@ -120,16 +135,17 @@ def test_an_empty_secret_writes_nothing(run, tmp_path, empty):
 def test_a_ring_that_is_not_the_declared_one_writes_nothing(run, tmp_path):
     done = run({"k1": RING[0].pem}, [RING[1].id])
     assert done.exit_code == 2
-    assert "the declared ring" in done.stderr
+    assert "those of the key ring" in done.stderr
     assert not (tmp_path / "ring.txt").exists()
 
 
-def test_no_pulumi_is_one_clear_error(run, monkeypatch):
+def test_no_pulumi_is_one_clear_error(monkeypatch):
+    """The command prints the error and writes nothing."""
+
     def gone(_):
         raise UnreachableError("pulumi is not on PATH")
 
-    run({}, [])
-    monkeypatch.setattr(command, "stack_outputs", gone)
+    monkeypatch.setattr("mailcrypt_component.cli.escrow.read_state", gone)
     done = CliRunner().invoke(main, ["escrow", "--stack", "dev", "--out", "x"])
     assert done.exit_code == 2
     assert "pulumi is not on PATH" in done.stderr

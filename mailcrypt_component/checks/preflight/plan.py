@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from mailcrypt_component.model.dialects import Dialect, DovecotFiles
     from mailcrypt_component.model.docker_host import DockerHost
-    from mailcrypt_component.model.key_ring import Curve
     from mailcrypt_component.model.settings import MountSettings, PortSettings, TlsSettings
 
 
@@ -36,8 +35,8 @@ class Plan:
     """What a new server would be made of.
 
     ``stack`` is Pulumi's name, for hints; ``server`` the container's.  ``identity`` is the
-    stack's own (``model.identity``), ``adopt`` the setting ``adoptMail``.  ``curves`` holds each
-    key's curve by its name, newest first; ``key_ids`` the ids that the declared ring can open.
+    stack's own (``model.identity``), ``adopt`` the setting ``adoptMail``.  ``kinds`` holds each
+    key's kind by its name, newest first; ``key_ids`` the ids that the declared ring can open.
     ``sources`` holds a volume's name or a host path for each name in ``BIND_TARGETS`` that the
     server mounts.  ``network`` is the name of a network that exists.
     """
@@ -52,7 +51,7 @@ class Plan:
     network: str
     dialect: Dialect
     files: DovecotFiles
-    curves: Mapping[str, Curve]
+    kinds: Mapping[str, str]
     key_ids: tuple[str, ...]
     given_up: tuple[str, ...]
     sources: Mapping[str, str]
