@@ -14,6 +14,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from posixpath import normpath
 from typing import TYPE_CHECKING, Any, Final
 
 from mailcrypt_component.adopt.compose_file import compose_file_in, read_compose_file
@@ -100,11 +101,19 @@ def read_project(folder: Path) -> Project:
 
     """
     path = compose_file_in(folder)
-    if _compose_is_installed():
-        model, warnings = _asked(folder)
-    else:
-        model, warnings = read_compose_file(folder, os.environ), ()
-    return _project(model, str(path), warnings)
+    try:
+        if _compose_is_installed():
+            model, warnings = _asked(folder)
+        else:
+            model, warnings = read_compose_file(folder, os.environ), ()
+        return _project(model, str(path), warnings)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise SettingsError(
+            f"not a compose file ({type(error).__name__}: {error})",
+            where=str(path),
+            expected="services as Docker Compose documents them",
+            hint="docker compose config --quiet",
+        ) from None
 
 
 def mail_service(project: Project, wanted: str | None = None) -> Service:
@@ -166,17 +175,7 @@ def _asked(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 
 def _project(model: Mapping[str, Any], file: str, warnings: tuple[str, ...]) -> Project:
-    try:
-        services = {
-            name: _service(name, stated, model) for name, stated in model["services"].items()
-        }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SettingsError(
-            f"not a compose file ({type(error).__name__}: {error})",
-            where=file,
-            expected="services as Docker Compose documents them",
-            hint="docker compose config --quiet",
-        ) from None
+    services = {name: _service(name, stated, model) for name, stated in model["services"].items()}
     return Project(str(model["name"]), file, services, warnings)
 
 
@@ -197,6 +196,8 @@ def _mounts(stated: Mapping[str, Any], model: Mapping[str, Any]) -> Iterator[Mou
         volumes = model.get("volumes") or {}
         if kind == "volume" and source:
             source = str((volumes.get(source) or {}).get("name") or source)
+        elif kind == "bind":
+            source = normpath(source)
         options = [
             f"{name}={value}"
             for each in ("bind", "volume")
@@ -236,7 +237,7 @@ def _port(entry: Mapping[str, Any]) -> Port:
 
 
 def _networks(stated: Mapping[str, Any], model: Mapping[str, Any]) -> Iterator[Network]:
-    for key, use in (stated.get("networks") or {}).items():
+    for key, use in sorted((stated.get("networks") or {}).items()):
         known = (model.get("networks") or {}).get(key) or {}
         options = [f"{name}: {_listed(value)}" for name, value in (use or {}).items() if value]
         yield Network(str(known.get("name") or key), bool(known.get("external")), tuple(options))
