@@ -33,6 +33,13 @@ _OVERRIDES: Final = tuple(
 )
 _PROPAGATION: Final = frozenset({"rprivate", "private", "rshared", "shared", "rslave", "slave"})
 _PORT: Final = re.compile(r"\d{1,5}")
+_PORTS: Final = frozenset(range(1, 65536))
+_OTHER_NUMBER: Final = (
+    r"[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+|0[oxb][0-9a-fA-F_]+|[0-9.]+[eE][-+]?[0-9]+"
+    r"|\.(?:inf|Inf|INF|nan|NaN|NAN))"
+)
+"""Numbers that Docker Compose prints in another form, such as 010 as 8."""
+_PROTOCOLS: Final = frozenset({"tcp", "udp", "sctp"})
 
 
 def compose_file_in(folder: Path) -> Path:
@@ -181,9 +188,11 @@ class _Reader:
         outer, _, inner = text.rpartition(":")
         address, _, published = outer.rpartition(":")
         inside, outside = (_range(part) for part in (inner, published))
-        if not inside or (published and not outside):
+        protocol = protocol.lower() or "tcp"
+        refused = protocol not in _PROTOCOLS or not {*inside, *outside} <= _PORTS
+        if refused or not inside or (published and not outside):
             raise self._fault(where, repr(entry), "[address:][published:]port[/protocol]")
-        common = {"mode": "ingress", "protocol": protocol.lower() or "tcp"}
+        common = {"mode": "ingress", "protocol": protocol}
         if address:
             common["host_ip"] = address.strip("[]")
         if len(inside) == 1 < len(outside):
@@ -208,7 +217,8 @@ class _Reader:
         if not sign:
             return {"type": "volume", "target": source}
         target, _, options = rest.partition(":")
-        if not source or not target or ":" in options:
+        drive = len(source) == 1 and source.isalpha()
+        if not source or drive or not target.startswith("/") or ":" in options:
             raise self._fault(where, repr(entry), "source:target[:options]")
         kind = "bind" if source.startswith((".", "/", "~")) else "volume"
         found: dict[str, Any] = {"type": kind, "source": source, "target": target, kind: {}}
@@ -236,6 +246,10 @@ class _Reader:
             }
         if any("default" in (each.get("networks") or {}) for each in services.values()):
             found["networks"].setdefault("default", {"name": f"{project}_default"})
+        for name, service in services.items():
+            for kind, used in _used_by(service):
+                if used not in found[kind]:
+                    raise self._fault(name, f"{kind}: {used} is not defined", f"{kind}.{used}")
         return found
 
     def _resource(self, key: str, stated: dict[str, Any], project: str) -> dict[str, Any]:
@@ -246,20 +260,32 @@ class _Reader:
         return {"name": real, **stated}
 
 
+def _used_by(service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield each resource that a service uses, with its kind."""
+    for volume in service["volumes"]:
+        if volume.get("type") == "volume" and volume.get("source"):
+            yield "volumes", str(volume["source"])
+    for network in service.get("networks") or {}:
+        yield "networks", str(network)
+    for kind in ("secrets", "configs"):
+        for entry in service.get(kind) or []:
+            yield kind, str(entry["source"] if isinstance(entry, dict) else entry)
+
+
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types.
     """YAML as Docker Compose reads it: numbers with colons, yes, no and dates are texts."""
 
 
 _Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in (
+for _tag, _pattern, _first in (  # The first one that fits decides.
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("int", r"[-+]?(?:0|[1-9][0-9]*)", "-+0123456789"),
-    ("float", r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)\.[0-9]*)", "-+.0123456789"),
+    ("int", r"[-+]?(?:0|[1-9][0-9]{0,14})", "-+0123456789"),
+    ("float", r"[-+]?(?:0|[1-9][0-9]{0,7})?\.[0-9]{1,7}", "-+.0123456789"),
     ("merge", r"<<", "<"),
     (
         "other-number",
-        r"[-+]?(?:0[0-9_]+|0[oxb][0-9a-fA-F_]+|[0-9]+(?:_[0-9]*)+|[0-9.]+[eE][-+]?[0-9]+)",
+        _OTHER_NUMBER,
         "-+.0123456789",
     ),
 ):
@@ -350,7 +376,9 @@ def _without_doubled_dollars(value: Any) -> Any:
 
 
 def _scalar(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def _range(text: str) -> list[int]:

@@ -17,7 +17,10 @@ USE_COMPOSE: Final = "install Docker Compose (docker compose), which resolves it
 """What to do about a file that only Docker Compose itself can resolve."""
 
 _SKIPPED: Final = re.compile(r"(?:\s+|#[^\n]*)*")
-_NAME: Final = re.compile(r"(?:export\s+)?([\w.\-\[\]]+)[ \t\r]*(?:([=:])[ \t\r]*|(?=\n|\Z))")
+_SPACE: Final = r"[ \t\v\f\r\x85\xa0]*"
+_NAME: Final = re.compile(
+    rf"(?:export\s+)?([\w.\-\[\]]+){_SPACE}(?:([=:]){_SPACE}|(?=\n|\Z))",
+)
 _VALUE: Final = re.compile(
     r"""'(?P<single>(?:[^'\\]|\\.)*)'|"(?P<double>(?:[^"\\]|\\.)*)"|(?P<plain>(?!['"])[^\n]*)""",
     re.DOTALL,

@@ -390,7 +390,7 @@ class _Setup:
             if where and where.mount.target in STORES.values():
                 self._notes.append(
                     f"the key {where} lies in a store that stays mounted: delete the file once "
-                    "the stack is proven and `mailcrypt escrow` has made a copy"
+                    "the stack is proven and mailcrypt escrow has made a copy"
                 )
         return found
 
@@ -416,7 +416,8 @@ class _Setup:
         left = set(self._files.names_in(mount.target)) - {Path(path).name for path in used}
         self._notes.append(
             f"{mount.source} is no longer mounted at {mount.target}; left there: "
-            f"{', '.join(sorted(left)) or 'nothing'}. The keys are the stack's secrets from now on"
+            f"{', '.join(sorted(left)) or 'nothing'}. The keys are the stack's secrets now: delete "
+            "their files once the stack is proven and mailcrypt escrow has made a copy"
         )
 
     def _named_files(self) -> list[str]:
@@ -444,6 +445,10 @@ class _Setup:
                 "SSL_TYPE is not set, so the stack makes a certificate of its own; "
                 "tls: {mode: dms} accepts passwords in clear as before"
             )
+        self._notes.append(
+            "the stack keeps the private keys in memory: after a reboot users can read their mail "
+            f"once mailcrypt unlock --stack {self._stack} has run; keyCustody: disk is as before"
+        )
         self._notes += notes.of_service(self._service, self._environment)
         others = [name for name in self._project.services if name != self._service.name]
         if others:

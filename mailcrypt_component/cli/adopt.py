@@ -177,7 +177,7 @@ def _secrets(found: Adopted) -> Iterator[tuple[str, str]]:
 
 def _set_secret(stack: str, place: str, value: str) -> None:
     path = f"{_PREFIX}{place}"
-    options = ("--secret", "--path", "--raw", "--type", "string", "--stack", stack)
+    options = ("--secret", "--path", "--raw", "--stack", stack)
     _pulumi("config", "set", *options, path, stdin=value)
 
 

@@ -165,6 +165,11 @@ NOT_COMPOSE = {
     "too many colons": "services: {mail: {image: a, volumes: ['a:/b:ro:c']}}",
     "an environment of text": "services: {mail: {image: a, environment: x}}",
     "an unknown tag": "services: {mail: !python/object:os.system {}}",
+    "an undefined volume": "services: {mail: {image: a, volumes: ['data:/var/mail']}}",
+    "an undefined network": "services: {mail: {image: a, networks: [x]}}",
+    "a relative target": "services: {mail: {image: a, volumes: ['./a:b']}}",
+    "a port of no machine": "services: {mail: {image: a, ports: ['25:70000']}}",
+    "an unknown protocol": "services: {mail: {image: a, ports: ['25:25/xyz']}}",
     "volumes is a number": "services: {mail: {image: a, volumes: 5}}",
 }
 
