@@ -81,7 +81,8 @@ class MailCryptServerArgs(TypedDict):
     adoptMail: NotRequired[str]
     """The mark of another stack's mail store to take over, or unmarked for one without a mark."""
     binds: NotRequired[dict[str, str]]
-    """mail, state, logs, config (or certs with keyCustody disk) in a directory of the host."""
+    """mail, state, logs or config in a directory or existing volume of the host (certs, with
+    keyCustody disk, in a directory)."""
     indexCache: NotRequired[str]
     """memory (the default) or disk, where subjects and text can be read."""
     indexCacheSize: NotRequired[int]

@@ -251,6 +251,7 @@ BAD = {
     "port twice": ({"ports": {"imap": "0.0.0.0:143", "imaps": "0.0.0.0:143"}}, "ports"),
     "a bad port in a list": ({"ports": {"imap": [143, "x"]}}, "ports.imap"),
     "relative bind": ({"binds": {"mail": "./mail"}}, "binds.mail"),
+    "certs in a volume": ({"binds": {"certs": "v"}, "keyCustody": "disk"}, "binds.certs"),
     "unknown bind": ({"binds": {"nothing": "/x"}}, "binds.nothing"),
     "bad docker host": ({"dockerHost": "http://x"}, "dockerHost"),
     "deadline 0": ({"deadline": 0}, "deadline"),
