@@ -20,6 +20,8 @@ from mailcrypt_component.model.read_settings import read_settings
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from mailcrypt_component.model.key_ring import RingKey
+
 UNOPENED, FAILED = 1, 2
 _PREFIX: Final = "mailcrypt:"
 _EXISTS: Final = "already exists"
