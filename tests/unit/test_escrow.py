@@ -7,10 +7,11 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from mailcrypt_component.cli import escrow as command
 from mailcrypt_component.cli import main
-from mailcrypt_component.cli import ring as command
 from mailcrypt_component.dcrypt.escrow import EscrowKey, load_keys, write_escrow
 from mailcrypt_component.model.errors import KeyFault, UnreachableError
+from tests.states import deployed
 from tests.store import Key, valid
 
 PASSPHRASE = b"correct horse battery"
@@ -87,8 +88,8 @@ def run(tmp_path, monkeypatch):
     (tmp_path / "pass").write_bytes(PASSPHRASE + b"\n")
 
     def run(pems, ids, *more):
-        monkeypatch.setattr(command, "stack_outputs", lambda _: {"keyIds": ids})
-        monkeypatch.setattr(command, "stack_ring", lambda _: pems)
+        kept = [{"name": name, "pem": pem} for name, pem in pems.items()]
+        monkeypatch.setattr(command, "read_state", lambda _: deployed(ids, kept))
         argv = ["escrow", "--stack", "dev", "--out", str(tmp_path / "ring.txt")]
         return CliRunner().invoke(main, [*argv, "--passphrase-file", str(tmp_path / "pass"), *more])
 
@@ -120,7 +121,7 @@ def test_an_empty_secret_writes_nothing(run, tmp_path, empty):
 def test_a_ring_that_is_not_the_declared_one_writes_nothing(run, tmp_path):
     done = run({"k1": RING[0].pem}, [RING[1].id])
     assert done.exit_code == 2
-    assert "the declared ring" in done.stderr
+    assert "those of the key ring" in done.stderr
     assert not (tmp_path / "ring.txt").exists()
 
 
@@ -128,8 +129,7 @@ def test_no_pulumi_is_one_clear_error(run, monkeypatch):
     def gone(_):
         raise UnreachableError("pulumi is not on PATH")
 
-    run({}, [])
-    monkeypatch.setattr(command, "stack_outputs", gone)
+    monkeypatch.setattr(command, "read_state", gone)
     done = CliRunner().invoke(main, ["escrow", "--stack", "dev", "--out", "x"])
     assert done.exit_code == 2
     assert "pulumi is not on PATH" in done.stderr
