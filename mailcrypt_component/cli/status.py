@@ -188,11 +188,11 @@ def as_dict(found: Status) -> dict[str, Any]:
             "health": state.health if state else None,
             "started": state.started if state else None,
         },
-        "keyCustody": server.key_custody,
+        "key_custody": server.key_custody,
         "locked": found.locked,
-        "lastProof": {"verdict": last.verdict.value, "at": last.at} if last else None,
-        "mail": {"complete": mail.complete, "byState": mail.by_state} if mail else None,
-        "keys": [{"name": name, "keyId": key_id} for name, key_id in _keys(server)],
+        "last_proof": {"verdict": last.verdict.value, "at": last.at} if last else None,
+        "mail": {"complete": mail.complete, "by_state": mail.by_state} if mail else None,
+        "keys": [{"name": name, "key_id": key_id} for name, key_id in _keys(server)],
     }
 
 

@@ -8,10 +8,12 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from mailcrypt_component.cli import escrow as command
 from mailcrypt_component.cli import main
 from mailcrypt_component.dcrypt.escrow import EscrowKey, write_escrow
 from mailcrypt_component.dcrypt.keys import load_keys
 from mailcrypt_component.model.errors import KeyFault, UnreachableError
+from tests.states import deployed
 from tests.store import Key, valid
 
 PASSPHRASE = b"correct horse battery"
@@ -103,7 +105,8 @@ def run(tmp_path, monkeypatch):
     (tmp_path / "pass").write_bytes(PASSPHRASE + b"\n")
 
     def run(pems, ids, *more):
-        monkeypatch.setattr("mailcrypt_component.cli.escrow.read_state", lambda _: State(pems, ids))
+        kept = [{"name": name, "pem": pem} for name, pem in pems.items()]
+        monkeypatch.setattr(command, "read_state", lambda _: deployed(ids, kept))
         argv = ["escrow", "--stack", "dev", "--out", str(tmp_path / "ring.txt")]
         return CliRunner().invoke(main, [*argv, "--passphrase-file", str(tmp_path / "pass"), *more])
 
@@ -145,7 +148,7 @@ def test_no_pulumi_is_one_clear_error(monkeypatch):
     def gone(_):
         raise UnreachableError("pulumi is not on PATH")
 
-    monkeypatch.setattr("mailcrypt_component.cli.escrow.read_state", gone)
+    monkeypatch.setattr(command, "read_state", gone)
     done = CliRunner().invoke(main, ["escrow", "--stack", "dev", "--out", "x"])
     assert done.exit_code == 2
     assert "pulumi is not on PATH" in done.stderr
