@@ -10,6 +10,11 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_docker as docker
 
+from mailcrypt_component.checks.custody.plan import UnlockPlan
+from mailcrypt_component.component.dovecot_config import DovecotConfig
+from mailcrypt_component.component.gates import GateRun, gate
+from mailcrypt_component.component.key_ring import KeyRing
+from mailcrypt_component.component.scope import Scope
 from mailcrypt_component.model.custody import KEEPER_LABEL, Custody, IndexCache, Queue
 from mailcrypt_component.model.dialects import CACHE_DIR
 from mailcrypt_component.model.dms import CERTS_DIR, QUEUE_DIR
@@ -39,8 +44,56 @@ def memory_volumes(settings: Settings) -> Mapping[str, MemoryVolume]:
     return volumes
 
 
-def declare_volume(
-    name: str, full_name: str, volume: MemoryVolume, opts: pulumi.ResourceOptions
+@dataclass(frozen=True)
+class Memory:
+    """The declared tmpfs volumes by short name, and the keeper; no keeper without volumes."""
+
+    volumes: Mapping[str, tuple[MemoryVolume, docker.Volume]]
+    keeper: docker.Container | None
+
+
+def declare_memory(
+    scope: Scope, image: pulumi.Output[str], claim: pulumi.Resource, preflight: pulumi.Resource
+) -> Memory:
+    """Declare the tmpfs volumes and the container that holds them."""
+    volumes = {
+        short: (volume, _declare_volume(scope, short, volume, claim))
+        for short, volume in memory_volumes(scope.settings).items()
+    }
+    if not volumes:
+        return Memory(volumes, None)
+    return Memory(volumes, _declare_keeper(scope, image, volumes, preflight))
+
+
+def declare_unlock(
+    scope: Scope, ring: KeyRing, config: DovecotConfig, keeper: docker.Container | None
+) -> list[pulumi.Resource]:
+    """Declare the gate that brings the private keys into memory, if the ring holds them.
+
+    Returns:
+        What the server has to wait for.
+
+    """
+    if keeper is None:
+        return []
+    if scope.settings.key_custody is Custody.DISK or scope.settings.is_public_only:
+        return [keeper]
+    plan = pulumi.Output.all(scope.docker_host, ring.keys, config.files).apply(
+        lambda found: UnlockPlan(
+            docker_host=found[0],
+            server=scope.full_name,
+            keys=tuple((key.private_path, key.private_pem) for key in found[1]),
+            configuration=found[2].private,
+            configuration_path=found[2].private_path,
+        )
+    )
+    facts = {"keeper": scope.now(keeper), "keyIds": ring.key_ids, "config": config.digest}
+    opts = scope.child(depends_on=[keeper])
+    return [keeper, gate(f"{scope.name}-unlock", facts, _unlock_server, plan, opts)]
+
+
+def _declare_volume(
+    scope: Scope, short: str, volume: MemoryVolume, claim: pulumi.Resource
 ) -> docker.Volume:
     """Declare a tmpfs volume that is never swapped out.
 
@@ -48,35 +101,34 @@ def declare_volume(
     an update could not remove the old one while it is in use.
     """
     return docker.Volume(
-        name,
-        name=f"{full_name}-{volume.size}m",
+        f"{scope.name}-memory-{short}",
+        name=f"{scope.full_name}-{short}-{volume.size}m",
         driver="local",
         driver_opts={
             "type": "tmpfs",
             "device": "tmpfs",
             "o": f"size={volume.size}m,mode={volume.mode},noswap",
         },
-        opts=opts,
+        opts=scope.on_engine(depends_on=[claim]),
     )
 
 
-def declare_keeper(
-    name: str,
-    full_name: str,
+def _declare_keeper(
+    scope: Scope,
     image: pulumi.Output[str],
     volumes: Mapping[str, tuple[MemoryVolume, docker.Volume]],
-    opts: pulumi.ResourceOptions,
+    preflight: pulumi.Resource,
 ) -> docker.Container:
     """Declare the container that holds the volumes; it has no network and runs nothing."""
     replacing = pulumi.ResourceOptions(replace_on_changes=["mustRun"], delete_before_replace=True)
     return docker.Container(
-        name,
-        name=f"{full_name}-keeper",
+        f"{scope.name}-keeper",
+        name=f"{scope.full_name}-keeper",
         image=image,
         entrypoints=["sleep", "infinity"],
         init=True,
         network_mode="none",
-        labels=[docker.ContainerLabelArgs(label=KEEPER_LABEL, value=full_name)],
+        labels=[docker.ContainerLabelArgs(label=KEEPER_LABEL, value=scope.full_name)],
         volumes=[
             docker.ContainerVolumeArgs(volume_name=made.name, container_path=volume.target)
             for volume, made in volumes.values()
@@ -85,5 +137,11 @@ def declare_keeper(
         restart="unless-stopped",
         destroy_grace_seconds=5,
         must_run=True,
-        opts=pulumi.ResourceOptions.merge(opts, replacing),
+        opts=pulumi.ResourceOptions.merge(scope.on_engine(depends_on=[preflight]), replacing),
     )
+
+
+def _unlock_server(plan: UnlockPlan, _: GateRun) -> str:
+    from mailcrypt_component.checks.custody.unlock import unlock  # noqa: PLC0415
+
+    return unlock(plan)

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlsplit
 from mailcrypt_component.docker_api.address import DEFAULT_HOST, unreachable
 from mailcrypt_component.docker_api.certificates import certificate_files
 from mailcrypt_component.docker_api.ssh import tunnel
+from mailcrypt_component.model.errors import UnreachableError
 
 if TYPE_CHECKING:
     from mailcrypt_component.model.docker_host import DockerHost
@@ -49,11 +50,42 @@ def inspect_container(docker_host: DockerHost, name: str) -> ContainerState | No
         UnreachableError: The engine does not answer, or not as an engine does.
 
     """
+    found = _ask(docker_host, f"/containers/{quote(name)}/json")
+    if found is None:
+        return None
+    state = found["State"]
+    return ContainerState(found["Id"], state["StartedAt"], bool(state["Running"]))
+
+
+def inspect_image(docker_host: DockerHost, name: str) -> str:
+    """Return the id of an image that the engine has.
+
+    Args:
+        docker_host: The engine.
+        name: The image's id, name or digest.
+
+    Raises:
+        UnreachableError: The engine does not answer, or does not have the image.
+
+    """
+    found = _ask(docker_host, f"/images/{quote(name)}/json")
+    if found is None:
+        raise UnreachableError(
+            f"the engine does not have the image {name}",
+            where="image",
+            expected="an image that was built or pulled before",
+            hint=f"docker pull {name}",
+        )
+    return str(found["Id"])
+
+
+def _ask(docker_host: DockerHost, path: str) -> Any:
+    """Return the answer to a GET request; None if the engine says that there is no such thing."""
     url = docker_host.url or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
     try:
         connection = _connection(url, docker_host)
         try:
-            connection.request("GET", f"/containers/{quote(name)}/json", headers={"Host": "docker"})
+            connection.request("GET", path, headers={"Host": "docker"})
             response = connection.getresponse()
             body = response.read()
         finally:
@@ -61,10 +93,15 @@ def inspect_container(docker_host: DockerHost, name: str) -> ContainerState | No
         if response.status == http.HTTPStatus.NOT_FOUND:
             return None
         found = json.loads(body)
-        state = found["State"]
-        return ContainerState(found["Id"], state["StartedAt"], bool(state["Running"]))
-    except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise unreachable(url, error) from None
+    if response.status != http.HTTPStatus.OK:
+        raise UnreachableError(
+            str(found.get("message", found)),
+            where=f"Docker engine {url}",
+            expected=f"an answer to GET {path}",
+        )
+    return found
 
 
 def _connection(url: str, docker_host: DockerHost) -> http.client.HTTPConnection:
