@@ -1,6 +1,7 @@
 """The commands on real stacks: any program, several servers, every state that needs help."""
 
 import json
+import resource
 import shlex
 import signal
 import socket
@@ -63,16 +64,17 @@ def one(make_stack):
 
 
 def test_the_status_of_a_proven_server_comes_at_once(one):
-    """The gate recorded its verdict, so the status is proven well within two seconds."""
+    """The gate recorded its verdict; the status takes a second of work (of a busy machine, too)."""
     one.save("a mail")
-    start = time.monotonic()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = one.mailcrypt("status", "--json")
-    seconds = time.monotonic() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
     found = valid(done.stdout, "status")
     assert done.returncode == 0, done.stdout
     assert found["verdict"] == "proven"
     assert found["mail"] == {"complete": True, "by_state": {"current": 1}}
-    assert seconds < 2.0
+    assert seconds < 1.5
     shown = one.mailcrypt("status")
     assert shown.returncode == 0
     assert "nothing to do" in shown.stdout
