@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pulumi
@@ -61,7 +62,8 @@ def declare_proof(
         "keyIds": parts.ring.key_ids,
     }
     opts = scope.child(depends_on=[server])
-    return gate(f"{scope.name}-proof", facts, _prove, target, opts)
+    check = partial(_prove, stop=scope.settings.stop_unproven)
+    return gate(f"{scope.name}-proof", facts, check, target, opts)
 
 
 def deployed(
@@ -100,7 +102,10 @@ def _endpoints(ports: Sequence[PortSettings]) -> dict[str, str]:
     return found
 
 
-def _prove(target: Target, _: GateRun) -> str:
-    from mailcrypt_component.checks.verdict import prove  # noqa: PLC0415
+def _prove(target: Target, _: GateRun, *, stop: bool) -> str:
+    from mailcrypt_component.checks.stop import prove_or_stop  # noqa: PLC0415
 
-    return prove(target, unrecorded=lambda error: pulumi.log.warn(str(error))).short
+    def warn(error: Exception) -> None:
+        pulumi.log.warn(str(error))
+
+    return prove_or_stop(target, stop=stop, unrecorded=warn).short

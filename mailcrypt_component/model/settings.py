@@ -97,6 +97,7 @@ class Settings:
     probe_address: str
     protect: bool
     keep_mail: bool
+    stop_unproven: bool
     adopt_mail: str | None
     """The mark of a mail store to take over, or ``UNMARKED``."""
     binds: Mapping[str, Any]
