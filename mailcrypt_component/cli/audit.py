@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import sys
 import time
 from pathlib import Path
@@ -108,14 +109,14 @@ def _of_stack(stack: str, name: str | None, years: bool, progress: Progress) -> 
         progress=progress.callback,
         expect=progress.expect,
     )
-    return Audit(server.mail, tally, server.target.key_ids)
+    return Audit(server.mail, tally, server.target.key_ids, server.target.version_1_ids)
 
 
 def _write_report(path: Path, found: Audit) -> None:
     from mailcrypt_component.store.report import report  # noqa: PLC0415
 
     try:
-        path.write_text(report(found, time.time()), encoding="utf-8")
+        path.write_text(report(found, time.time(), platform.node()), encoding="utf-8")
     except OSError as error:
         raise MailCryptError(
             error.strerror or "cannot be written", where=str(path), expected="a file to write"

@@ -166,7 +166,7 @@ def _count(container: Container, server: DeployedServer) -> StoredMail:
         if time.monotonic() - start < _COUNT_SECONDS:
             raise
         complete = False
-    audit = Audit(server.mail, found, server.target.key_ids)
+    audit = Audit(server.mail, found, server.target.key_ids, server.target.version_1_ids)
     return StoredMail(audit.by_state(found.states()), complete)
 
 

@@ -1,6 +1,6 @@
 """The gate in front of the server: tries what it would be made of before anything is touched."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from mailcrypt_component.component.container import Parts
 from mailcrypt_component.component.gates import GateRun, gate
 from mailcrypt_component.component.outputs import public
 from mailcrypt_component.component.scope import Scope
+from mailcrypt_component.dcrypt.keys import version_1_ids
 from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.settings import Settings, TlsSettings
 
@@ -27,6 +28,7 @@ def declare_preflight(scope: Scope, parts: Parts) -> pulumi.Stash:
         dialect=parts.config.dialect,
         key_ids=ring.key_ids,
         kinds=ring.public_keys.apply(lambda keys: {key["name"]: key["kind"] for key in keys}),
+        version_1_ids=ring.public_keys.apply(_version_1_ids),
         sources=pulumi.Output.all(**sources),
         network=parts.network,
         identity=stores.identity,
@@ -73,6 +75,7 @@ def _plan(server: str, found: Mapping[str, Any]) -> Plan:
         tls=TlsSettings(settings.tls.mode, found["certificate"], found["private_key"]),
         deadline=settings.deadline,
         count_deadline=settings.count_deadline,
+        version_1_ids=tuple(found["version_1_ids"]),
     )
 
 
@@ -80,3 +83,7 @@ def _run_preflight(plan: Plan, run: GateRun) -> str:
     from mailcrypt_component.checks.preflight.run import run_preflight  # noqa: PLC0415
 
     return run_preflight(plan, previous_of(run.previous), run.say)
+
+
+def _version_1_ids(keys: Sequence[Mapping[str, str]]) -> list[str]:
+    return list(version_1_ids(key["publicPem"] for key in keys))

@@ -156,7 +156,8 @@ def parse_header(prefix: bytes) -> Header:
     Raises:
         NotEncrypted: The magic is missing.
         Truncated: More bytes are needed; it says how many.
-        Damaged: The header contradicts itself or is of an unknown version.
+        Unsupported: The header is of an unknown version.
+        Damaged: The header contradicts itself.
 
     """
     if not prefix.startswith(MAGIC):
@@ -168,7 +169,7 @@ def parse_header(prefix: bytes) -> Header:
     version = prefix[_VERSION_AT]
     parser = _VERSIONS.get(version)
     if parser is None:
-        raise Damaged(
+        raise Unsupported(
             f"format version {version}",
             expected="version 1 or 2",
             hint="the file is damaged, or a Dovecot that is newer than this program wrote it; "

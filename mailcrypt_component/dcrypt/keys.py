@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from mailcrypt_component.dcrypt.key_id import key_id
+from mailcrypt_component.dcrypt.key_id import key_id, version_1_id
 from mailcrypt_component.model.errors import KeyFault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 PrivateKey: TypeAlias = (
     ec.EllipticCurvePrivateKey | x25519.X25519PrivateKey | x448.X448PrivateKey | rsa.RSAPrivateKey
@@ -107,6 +107,20 @@ def load_keys(
     if not found:
         raise KeyFault("no private key", where=where, expected="private keys in PEM")
     return found
+
+
+def version_1_ids(public_pems: Iterable[str]) -> dict[str, str]:
+    """Return key ids by the ids that headers of format version 1 have for the same keys.
+
+    Keys that version 1 cannot encrypt to are left out.
+
+    Raises:
+        KeyFault: One of the texts is no public key.
+
+    """
+    keys = [load_public_key(pem.encode()) for pem in public_pems]
+    old = {key_id(key): version_1_id(key) for key in keys}
+    return {version_1: new for new, version_1 in old.items() if version_1 is not None}
 
 
 def _unsupported(error: UnsupportedAlgorithm) -> KeyFault:

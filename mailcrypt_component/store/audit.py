@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from mailcrypt_component.store.tally import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class State(StrEnum):
@@ -51,11 +51,16 @@ MEANINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """A store's counts in view of a ring; ``key_ids`` is newest first and may be empty."""
+    """A store's counts in view of a ring.
+
+    ``key_ids`` is newest first and may be empty.  ``version_1_ids`` has the key ids by the
+    ids that mail of format version 1 carries.
+    """
 
     store: str
     tally: Tally
     key_ids: tuple[str, ...]
+    version_1_ids: Mapping[str, str] = field(default_factory=dict)
 
     def state(self, raw: str) -> State:
         """Return what a tally's state means."""
@@ -63,6 +68,7 @@ class Audit:
             return _PLAIN[raw]
         if not self.key_ids:
             return State.ENCRYPTED
+        raw = self.version_1_ids.get(raw, raw)
         if is_unknown(raw, self.key_ids):
             return State.UNKNOWN
         return State.CURRENT if raw == self.key_ids[0] else State.RETIRED
@@ -82,7 +88,11 @@ class Audit:
 
     def by_key(self) -> Counts:
         """Return the encrypted mails by key id, most first."""
-        encrypted = {raw: count for raw, count in self.tally.states().items() if raw not in _PLAIN}
+        encrypted: Counts = {}
+        for raw, number in self.tally.states().items():
+            if raw not in _PLAIN:
+                key = self.version_1_ids.get(raw, raw)
+                encrypted[key] = encrypted.get(key, 0) + number
         return dict(sorted(encrypted.items(), key=lambda item: -item[1]))
 
     def faults(self, fail_on: Sequence[str]) -> dict[State, int]:

@@ -6,14 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mailcrypt_component.dcrypt.compression import decompress, method_of
 from mailcrypt_component.dcrypt.decrypt import NoKey, decrypt, decrypt_bytes
 from mailcrypt_component.dcrypt.header import HEADER_LIMIT, Damaged, Flags, Truncated, parse_header
 from mailcrypt_component.dcrypt.key_id import key_id, version_1_id
-from mailcrypt_component.dcrypt.keys import load_private_key
+from mailcrypt_component.dcrypt.keys import load_private_key, version_1_ids
 from mailcrypt_component.model.errors import FormatError
-from mailcrypt_component.store.tally import state_of
+from mailcrypt_component.store.audit import Audit, State
+from mailcrypt_component.store.maildir import Place
+from mailcrypt_component.store.tally import Tally, state_of
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 INDEX = json.loads((VECTORS / "index.json").read_text())
@@ -70,6 +73,26 @@ def test_version_1_of_a_key_is_decrypted_with_the_ordinary_key_ids():
     ring = key_of("rsa") | key_of("x25519") | key_of("p256")
     assert parse_header(data).recipients[0].key_id not in ring
     assert decrypt_bytes(data, ring).startswith(b"From: ")
+
+
+def test_version_1_counts_as_encrypted_to_its_key_of_the_ring():
+    """The audit maps the id of version 1 to the key's own; without the map the key is unknown."""
+    data = (VECTORS / "encrypted/2.3-p256-version-1-small").read_bytes()
+    (key,) = key_of("p256").values()
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    tally, state = Tally(), state_of(data, len(data))
+    tally.add(Place("example.test/ann", "INBOX"), {state: 1, key_id(key.public_key()): 2})
+    ids = (key_id(key.public_key()),)
+    audit = Audit("x", tally, ids, version_1_ids([public.decode()]))
+    assert (audit.state(state), audit.by_key()) == (State.CURRENT, {ids[0]: 3})
+    assert Audit("x", tally, ids).state(state) is State.UNKNOWN
+
+
+def test_keys_that_version_1_cannot_encrypt_to_have_no_id_there():
+    """RSA and X25519 keys are left out of the map."""
+    keys = [*key_of("rsa").values(), *key_of("x25519").values()]
+    form = (Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    assert version_1_ids([key.public_key().public_bytes(*form).decode() for key in keys]) == {}
 
 
 def test_version_1_is_marked_as_unprotected():

@@ -73,7 +73,8 @@ def judge_mails(found: Tally, plan: Plan) -> str:
     """
     _refuse_unseen(found, plan)
     states = found.states()
-    unknown = [state for state in states if is_unknown(state, plan.key_ids)]
+    ring = {*plan.key_ids, *plan.version_1_ids}
+    unknown = [state for state in states if is_unknown(state, ring)]
     refused = [state for state in unknown if is_unknown(state, plan.given_up)]
     if refused:
         raise PreflightError(

@@ -61,6 +61,8 @@ class Plan:
     tls: TlsSettings = field(repr=False)
     deadline: float
     count_deadline: float
+    version_1_ids: tuple[str, ...] = ()
+    """The ids of the ring's keys in mail of format version 1."""
 
     @property
     def mail(self) -> str:

@@ -130,7 +130,7 @@ def _refuse_unknown_keys(context: Context, stored: Stored) -> None:
         ProofError: Stored mail is encrypted to a key that the ring lacks.
 
     """
-    known = {*context.target.key_ids, *context.target.given_up}
+    known = {*_ring_ids(context), *context.target.given_up}
     unknown = [key for key in stored.users if is_unknown(key, known)]
     if unknown:
         raise ProofError(
@@ -143,6 +143,11 @@ def _refuse_unknown_keys(context: Context, stored: Stored) -> None:
             "PEM may come from your escrow), then pulumi up. If it is lost for good, giveUpKeys: "
             f"[{', '.join(unknown)}] goes on without it and leaves that mail unreadable",
         )
+
+
+def _ring_ids(context: Context) -> set[str]:
+    """Return all ids by which stored mail can name a key of the ring."""
+    return {*context.target.key_ids, *context.target.version_1_ids}
 
 
 def _counted(key: str, users: Mapping[str, int]) -> str:
@@ -161,8 +166,9 @@ def _open_some(context: Context, stored: Stored) -> set[Mail]:
         UnreachableError: No mail of a key that is in use could be tried.
 
     """
+    ring = _ring_ids(context)
     for _ in range(_TRIES):  # A mail may be moved or deleted by its user meanwhile.
-        keys = [key for key in stored.users if not is_unknown(key, context.target.key_ids)]
+        keys = [key for key in stored.users if not is_unknown(key, ring)]
         opened = _open(context, [mail for key in keys for mail in stored.candidates[key]])
         untried = [key for key in keys if not opened & set(stored.candidates[key])]
         if not untried:

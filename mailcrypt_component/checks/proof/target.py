@@ -45,6 +45,13 @@ class Target:
         return self.key_ids[0]
 
     @property
+    def version_1_ids(self) -> dict[str, str]:
+        """The ring's key ids by the ids that mail of format version 1 carries."""
+        from mailcrypt_component.dcrypt.keys import version_1_ids  # noqa: PLC0415  (slow)
+
+        return version_1_ids(self.public_pems)
+
+    @property
     def mail_folder(self) -> str:
         """The mailbox's path below the mail volume: domain/user."""
         user, _, domain = self.account.partition("@")
