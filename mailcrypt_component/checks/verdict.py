@@ -46,7 +46,8 @@ class Verdict(StrEnum):
 class LastVerdict:
     """A verdict, when it was given (Unix time), and what it is about.
 
-    ``started`` is when the container had been started, in the engine's own words.
+    ``started`` is when the container had been started, in the engine's own words; ``locked``
+    whether its private keys were missing, so that reading was not proven.
     """
 
     verdict: Verdict
@@ -54,6 +55,7 @@ class LastVerdict:
     container: str
     started: str
     key_id: str
+    locked: bool = False
 
     def is_about(self, container: Container) -> bool:
         """Tell whether this container was looked at, and was not started again since."""
@@ -95,13 +97,15 @@ def prove(
             record_verdict(container, verdict_of(error), target.key_id)
         raise
     try:
-        record_verdict(container, Verdict.PROVEN, target.key_id)
+        record_verdict(container, Verdict.PROVEN, target.key_id, locked=evidence.locked)
     except MailCryptError as error:
         unrecorded(error)
     return evidence
 
 
-def record_verdict(container: Container, verdict: Verdict, key_id: str) -> None:
+def record_verdict(
+    container: Container, verdict: Verdict, key_id: str, *, locked: bool = False
+) -> None:
     """Write a verdict into a server's state folder, in place of the one before.
 
     Raises:
@@ -114,6 +118,7 @@ def record_verdict(container: Container, verdict: Verdict, key_id: str) -> None:
         "container": container.id,
         "started": container.attrs["State"]["StartedAt"],
         "keyId": key_id,
+        "locked": locked,
     }
     put_files(container, [File(PATH, json.dumps(facts).encode() + b"\n", mode=0o644)])
 
@@ -147,6 +152,7 @@ def read_verdict(packed: bytes) -> LastVerdict | None:
             container=facts["container"],
             started=facts["started"],
             key_id=facts["keyId"],
+            locked=bool(facts["locked"]),
         )
     except (tarfile.TarError, IndexError, KeyError, TypeError, ValueError):
         return None

@@ -193,7 +193,12 @@ _REFUSALS: Final = (
         "'pulumi stack ls --all' lists the stacks; 'pulumi whoami --verbose' shows the backend",
     ),
     (
-        "pass the fully qualified name",
+        "no Pulumi.yaml project file found",
+        "there is no Pulumi.yaml in this folder or above it",
+        "go to the project's folder, or name the stack as organization/project/stack",
+    ),
+    (
+        "pass the fully qualified name",  # Pulumi before 3.274.
         "there is no Pulumi.yaml in this folder or above it",
         "go to the project's folder, or name the stack as organization/project/stack",
     ),

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from mailcrypt_component.checks.custody.keeper import is_locked
 from mailcrypt_component.checks.server_state import ServerGoneError, ask_server_state
 from mailcrypt_component.checks.verdict import Verdict, last_verdict
 from mailcrypt_component.cli.options import stack_option
 from mailcrypt_component.cli.stack_state import deployed_server
-from mailcrypt_component.docker_api.run import execute
-from mailcrypt_component.model import dms
 from mailcrypt_component.model.errors import MailCryptError, UnreachableError
 from mailcrypt_component.store.audit import MEANINGS, Audit, State
 from mailcrypt_component.store.tally import Tally
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 
 EXIT_CODES: Final = {Verdict.PROVEN: 0, Verdict.NOT_PROVEN: 1, Verdict.NOT_KNOWN: 2}
 _COUNT_SECONDS: Final = 0.8
-_ASK_SECONDS: Final = 5.0
-_UNLOCKED: Final = f"{dms.CERTS_DIR}/private.conf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +84,9 @@ class Status:
             return Judgement(Verdict.NOT_KNOWN, why, ("verify",))
         if last.key_id != self.server.target.key_id:
             why = "the last proof was for another key"
+            return Judgement(Verdict.NOT_KNOWN, why, ("verify",))
+        if last.locked and not self.locked:
+            why = "it was locked at its last proof, so reading is not proven"
             return Judgement(Verdict.NOT_KNOWN, why, ("verify",))
         if last.verdict is not Verdict.PROVEN:
             return Judgement(last.verdict, f"the last proof says: {last.verdict}", ("verify",))
@@ -147,15 +147,8 @@ def look(server: DeployedServer, *, count: bool) -> Status:
     last = last_verdict(state.container)
     if not state.running:
         return Status(server, state, None, last, None)
-    locked = _is_locked(state.container, server.key_custody)
+    locked = is_locked(state.container)
     return Status(server, state, locked, last, _count(state.container, server) if count else None)
-
-
-def _is_locked(container: Container, custody: str) -> bool:
-    """Tell whether Dovecot has no private key; where the key lies on the disk it always has."""
-    if custody == "disk":
-        return False
-    return execute(container, ["test", "-e", _UNLOCKED], timeout=_ASK_SECONDS).exit_code != 0
 
 
 def _count(container: Container, server: DeployedServer) -> StoredMail:
@@ -240,7 +233,8 @@ def _custody(found: Status) -> str:
 def _last_proof(found: Status, now: float) -> str:
     if found.last is None:
         return "none is recorded"
-    return f"{found.last.verdict}, {duration(now - found.last.at)} ago"
+    locked = " while it was locked" if found.last.locked else ""
+    return f"{found.last.verdict}{locked}, {duration(now - found.last.at)} ago"
 
 
 def _mail_lines(mail: StoredMail | None) -> list[str]:

@@ -118,6 +118,7 @@ def test_a_secret_that_was_not_decrypted_is_nothing():
     [
         ("error: no stack named 'dev' found", "pulumi stack ls --all"),
         ("error: if you're using the --stack flag, pass the fully qualified name", "Pulumi.yaml"),
+        ("error: no Pulumi.yaml project file found; either run this", "go to the project's"),
         ("error: PULUMI_ACCESS_TOKEN must be set for login", "pulumi login"),
         ("error: passphrase must be set with PULUMI_CONFIG_PASSPHRASE", "none is set"),
         ("error: failed to decrypt: incorrect passphrase", "does not decrypt"),
@@ -213,8 +214,8 @@ def running(status="running", health="healthy"):
     return ServerState(container(), status, health, 0.0)
 
 
-def last(verdict=Verdict.PROVEN, started=STARTED, key_id=KEY_ID):
-    return LastVerdict(verdict, 0.0, "c" * 64, started, key_id)
+def last(verdict=Verdict.PROVEN, started=STARTED, key_id=KEY_ID, locked=False):
+    return LastVerdict(verdict, 0.0, "c" * 64, started, key_id, locked)
 
 
 def look(now=None, verdict=None, mail=None, locked=False):
@@ -239,6 +240,8 @@ PROVEN, NOT_PROVEN, NOT_KNOWN = Verdict.PROVEN, Verdict.NOT_PROVEN, Verdict.NOT_
         (look(running(), last(NOT_KNOWN)), NOT_KNOWN, ("verify",)),
         (look(running(health="unhealthy"), last()), NOT_KNOWN, ("verify",)),
         (look(running(), last(), locked=True), PROVEN, ("unlock",)),
+        (look(running(), last(locked=True), locked=True), PROVEN, ("unlock",)),
+        (look(running(), last(locked=True), locked=False), NOT_KNOWN, ("verify",)),
         (look(running(), last(), StoredMail({State.CLEAR: 1}, True)), PROVEN, ("encrypt",)),
         (look(running(), last(), StoredMail({State.UNKNOWN: 1}, True)), PROVEN, ("audit",)),
     ],
@@ -269,13 +272,15 @@ def packed(content):
 
 
 VERDICT = json.dumps(
-    {"verdict": "proven", "at": 1, "container": "c", "started": "s", "keyId": "k"}
+    {"verdict": "proven", "at": 1, "container": "c", "started": "s", "keyId": "k", "locked": True}
 ).encode()
 
 
 def test_a_recorded_verdict_is_read():
     """The file that the proof leaves comes back as it was written."""
-    assert read_verdict(packed(VERDICT)) == LastVerdict(Verdict.PROVEN, 1.0, "c", "s", "k")
+    assert read_verdict(packed(VERDICT)) == LastVerdict(
+        Verdict.PROVEN, 1.0, "c", "s", "k", locked=True
+    )
 
 
 @pytest.mark.parametrize(
