@@ -8,6 +8,8 @@ checks again; one that held and whose facts have not changed costs nothing.
 from __future__ import annotations
 
 import asyncio
+import signal
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -63,6 +65,7 @@ def gate(
         try:
             seen = await asyncio.to_thread(check, value, run)
         except MailCryptError as error:
+            _end_undisturbed()
             raise RuntimeError(f"{name}: {error}") from None
         pulumi.log.info(f"{name}: {seen}")
 
@@ -70,6 +73,15 @@ def gate(
     hooks = pulumi.ResourceHookBinding(before_create=[bound], before_update=[bound])
     merged = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=hooks))
     return pulumi.Stash(name, input=facts, opts=merged)
+
+
+def _end_undisturbed() -> None:
+    """Ignore the interrupt that the engine sends to a program whose hook has failed.
+
+    The program ends by itself; interrupted on its way, it prints tracebacks of Pulumi's SDK.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def behind(gate_: pulumi.Stash, value: Input[Any]) -> Output[Any]:
