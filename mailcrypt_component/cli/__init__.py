@@ -17,7 +17,7 @@ COMMANDS: Final = (
     "repair",
     "unlock",
     "lock",
-    "coverage",
+    "exposure",
     "inspect",
     "audit",
     "escrow",

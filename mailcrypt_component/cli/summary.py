@@ -6,8 +6,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from mailcrypt_component.checks.verdict import Verdict
+from mailcrypt_component.cli.exposure import findings_of
 from mailcrypt_component.cli.stack_state import deployed_server
 from mailcrypt_component.cli.status import look
+from mailcrypt_component.exposure.finding import Exposed, grade_of
 from mailcrypt_component.model.errors import MailCryptError, UnreachableError
 
 if TYPE_CHECKING:
@@ -45,7 +47,16 @@ def _lines(server: DeployedServer) -> list[str]:
     ]
     if server.made_passwords:
         lines.append(f"  password    make password STACK={stack}")
-    return [*lines, f"  status      make status STACK={stack}"]
+    return [*lines, *_exposed(server), f"  status      make status STACK={stack}"]
+
+
+def _exposed(server: DeployedServer) -> list[str]:
+    """Return the grade of what the host's disk exposes, with what makes it no better."""
+    found = findings_of(server)
+    grade = grade_of(found)
+    harmless = {Exposed.NOTHING, Exposed.METADATA}
+    parts = ", ".join(one.part for one in found if one.exposed not in harmless)
+    return [f"  exposure    {grade.value}" + (f" ({parts}): mailcrypt exposure" if parts else "")]
 
 
 def main(stack: str) -> None:

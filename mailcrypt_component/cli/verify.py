@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mailcrypt_component.checks.proof.run import coverage_of
 from mailcrypt_component.checks.server_state import require_running
 from mailcrypt_component.checks.verdict import Verdict, prove, verdict_of
+from mailcrypt_component.cli.exposure import findings_of
 from mailcrypt_component.cli.options import stack_option
 from mailcrypt_component.cli.stack_state import deployed_server
+from mailcrypt_component.exposure.finding import grade_of
 from mailcrypt_component.model.errors import MailCryptError
 
 if TYPE_CHECKING:
@@ -40,12 +41,13 @@ def verify(stack: str, server: str | None, as_json: bool) -> None:
         require_running(target, hint=deployed.command("repair"))
         show = held.append if as_json else _show
         evidence = prove(target, show, unrecorded=_warn)
-        covers = [cover.as_json() for cover in coverage_of(target)] if as_json else []
+        exposed = findings_of(deployed) if as_json else ()
     except MailCryptError as error:
         _fail(error, held, as_json=as_json)
     if as_json:
         facts = {"verdict": "proven", **evidence.as_json()}
-        click.echo(json.dumps({**facts, "coverage": covers}, indent=2))
+        findings = {"grade": grade_of(exposed), "findings": [one.as_json() for one in exposed]}
+        click.echo(json.dumps({**facts, "exposure": findings}, indent=2))
     else:
         click.echo(f"proven: mail is encrypted to key {evidence.key_id}")
 

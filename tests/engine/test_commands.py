@@ -284,7 +284,7 @@ def test_every_command_works_on_a_server_that_is_chosen_by_name(pair, tmp_path):
         ("escrow", "--json", "--out", str(ring), *chosen),
         ("drill", "--json", "--escrow", str(ring), *chosen),
         ("encrypt", "--json"),
-        ("coverage",),
+        ("exposure", "--json"),
     ]
     for name, *argv in calls:
         done = pair.mailcrypt(name, *argv, *server)

@@ -24,7 +24,6 @@ from mailcrypt_component.checks.proof.read_back import read_back
 from mailcrypt_component.checks.proof.server import wait_until_it_answers
 from mailcrypt_component.checks.proof.stored import check_stored
 from mailcrypt_component.docker_api.connect import connect
-from mailcrypt_component.exposure.coverage import Cover, coverage
 from mailcrypt_component.model.errors import UnreachableError
 
 if TYPE_CHECKING:
@@ -84,16 +83,6 @@ def _steps(context: Context) -> Iterator[tuple[str, str]]:
         yield "stored mail", stored.result()
         if not client:
             yield LOCKED, "no private key is there, so no mail was read; mailcrypt unlock"
-
-
-def coverage_of(target: Target) -> tuple[Cover, ...]:
-    """Return what of a server's data is encrypted and what is not.
-
-    Raises:
-        UnreachableError: It could not be found out.
-
-    """
-    return coverage(_find(target), timeout=target.deadline)
 
 
 @contextmanager
