@@ -39,6 +39,8 @@ _CONF_D: Final = "/etc/dovecot/conf.d"
 _REST_OF_CUSTOM: Final = f"{_CONF_D}/10-custom-adopted.conf"
 _DOVECOT_CF: Final = f"{dms.CONFIG_DIR}/dovecot.cf"
 _OTHER_CONFIG: Final = ("postfix-main.cf", "postfix-master.cf", "user-patches.sh")
+_BESIDE_KEYS: Final = "/etc/mailcrypt-adopted"
+"""Where files go that lay beside the keys: only keys can lie in the memory at /certs."""
 _SECRET: Final = re.compile(r"PASSW|_PASS|^PASS|SECRET|TOKEN|CREDENTIAL|(?:^|_)KEY$|API_?KEY")
 _WITH_LOGIN: Final = re.compile(r"://[^/\s:@]+:[^/\s@]+@")
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s|us)")
@@ -109,6 +111,7 @@ class _Setup:
         self._notes = [f"docker compose warns: {warning}" for warning in project.warnings]
         self._environment = self._read_environment()
         self._confs = dict(self._read_confs())
+        self._moved = dict(self._read_moved())
 
     def read(self) -> Adopted:
         keys = self._ring()
@@ -118,7 +121,11 @@ class _Setup:
         secrets = {
             name: value for name, value in self._environment.items() if is_secret(name, value)
         }
-        plain = {name: value for name, value in self._environment.items() if name not in secrets}
+        plain = {
+            name: self._moved.get(value, value)
+            for name, value in self._environment.items()
+            if name not in secrets
+        }
         settings = {
             "image": self._image,
             "hostname": self._hostname(),
@@ -339,11 +346,27 @@ class _Setup:
         seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
         return max(1, round(seconds)) if stated else None
 
+    def _read_moved(self) -> Iterator[tuple[str, str]]:
+        """Yield each file beside the keys that some setting names, with its new path."""
+        keys = {key.path for conf in self._confs.values() for key in (*conf.private, *conf.public)}
+        for path in self._named_files():
+            if path.startswith(f"{dms.CERTS_DIR}/") and path not in keys:
+                yield path, _BESIDE_KEYS + path.removeprefix(dms.CERTS_DIR)
+
+    def _with_moved(self, text: str) -> str:
+        for path, new in self._moved.items():
+            text = re.sub(rf"(?<![\w./-]){re.escape(path)}(?![\w./-])", new, text)
+        return text
+
+    def _is_rewritten(self, path: str) -> bool:
+        conf = self._confs[path]
+        return conf.uses_mail_crypt or self._with_moved(conf.rest) != conf.rest
+
     def _rest_files(self) -> Iterator[tuple[Path, str]]:
-        """Yield what remains of each configuration file that has mail_crypt's settings."""
+        """Yield what remains of each configuration file that cannot stay as it is."""
         for path, conf in self._confs.items():
-            if conf.uses_mail_crypt and conf.rest:
-                yield self._rest_path(path), conf.rest
+            if conf.rest and self._is_rewritten(path):
+                yield self._rest_path(path), self._with_moved(conf.rest)
 
     def _rest_path(self, path: str) -> Path:
         return self._folder / FOLDER / Path(path).name
@@ -357,7 +380,7 @@ class _Setup:
                 continue
             if mount.target in self._confs:
                 yield from self._conf_mount(mount, files)
-            elif mount.target == dms.CERTS_DIR or _holds(mount.target, keys):
+            elif _holds(dms.CERTS_DIR, [mount.target]) or _holds(mount.target, keys):
                 yield from self._files_beside_keys(mount, keys)
             elif mount.source:
                 yield _mount(mount.source, mount.target, read_only=mount.read_only)
@@ -369,12 +392,12 @@ class _Setup:
     def _conf_mount(self, mount: Mount, files: Mapping[Path, str]) -> Iterator[dict[str, Any]]:
         target = _REST_OF_CUSTOM if mount.target == dms.CUSTOM_CONF else mount.target
         rest = self._rest_path(mount.target)
-        if not self._confs[mount.target].uses_mail_crypt:
+        if not self._is_rewritten(mount.target):
             yield _mount(mount.source, target, read_only=True)
         elif rest in files:
             self._notes.append(
-                f"{mount.source}: its settings besides mail_crypt go to {rest}, which is mounted "
-                f"at {target}"
+                f"{mount.source}: its settings besides mail_crypt and keys go to {rest}, which is "
+                f"mounted at {target}"
             )
             yield _mount(str(rest), target, read_only=True)
 
@@ -396,8 +419,11 @@ class _Setup:
 
     def _files_beside_keys(self, mount: Mount, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield a mount for each file in a folder of keys that other settings name."""
-        used = [path for path in self._named_files() if _holds(mount.target, [path])]
-        used = [path for path in used if path not in keys]
+        used = [
+            path
+            for path in self._named_files()
+            if _holds(mount.target, [path]) and path not in {*keys, dms.CERTS_DIR}
+        ]
         if used and mount.kind == "volume":
             raise self._fault(
                 "volumes",
@@ -407,11 +433,12 @@ class _Setup:
             )
         for path in used:
             where = self._files.locate(path)
-            yield _mount(str(where), path, read_only=True)
+            yield _mount(str(where), self._moved.get(path, path), read_only=True)
         if used:
+            moved = ", ".join(self._moved.get(path, path) for path in used)
             self._notes.append(
-                f"{', '.join(used)}: mounted file by file; after renewing a certificate by "
-                f"replacing its file, docker restart {self._server}"
+                f"{', '.join(used)}: mounted file by file, as {moved}; after renewing a "
+                f"certificate by replacing its file, docker restart {self._server}"
             )
         left = set(self._files.names_in(mount.target)) - {Path(path).name for path in used}
         self._notes.append(
@@ -462,6 +489,7 @@ class _Setup:
             "the old server stops, and no reboot starts it again",
         )
         yield from self._step_for_dovecot_cf(container, files)
+        yield from self._steps_for_moved_files()
         yield f"pulumi up --stack {self._stack}", "the stack's server starts on the same mail"
         yield (
             f"docker rm {container}",
@@ -474,20 +502,40 @@ class _Setup:
     ) -> Iterator[tuple[str, str]]:
         """Yield how to take mail_crypt out of dovecot.cf, which stays mounted and is read last."""
         conf = self._confs.get(_DOVECOT_CF)
-        if conf is None or not conf.uses_mail_crypt:
+        if conf is None or not self._is_rewritten(_DOVECOT_CF):
             return
         where = self._files.locate(_DOVECOT_CF)
         rest = self._rest_path(_DOVECOT_CF)
         numbers = ", ".join(map(str, conf.lines))
-        reason = f"its lines {numbers} set mail_crypt, and would overrule the stack's"
+        reason = "it names files that have moved"
+        if conf.uses_mail_crypt:
+            reason = f"its lines {numbers} set mail_crypt, and would overrule the stack's"
         if where and where.mount.kind == "bind":
             old = shlex.quote(str(where))
             yield f"mv {old} {old}.before-adopt", reason
             if rest in files:
-                yield f"cp {shlex.quote(str(rest))} {old}", "the rest of it, without mail_crypt"
+                yield f"cp {shlex.quote(str(rest))} {old}", "what remains of it"
         else:
             source = shlex.quote(str(rest)) if rest in files else "/dev/null"
             yield f"docker cp -L {source} {container}:{_DOVECOT_CF}", reason
+
+    def _steps_for_moved_files(self) -> Iterator[tuple[str, str]]:
+        """Yield how to change the files in the configuration folder that name a moved file."""
+        for name in _OTHER_CONFIG:
+            path = f"{dms.CONFIG_DIR}/{name}"
+            text = self._files.find(path) or ""
+            for old, new in self._moved.items():
+                if self._with_moved(text) == text or old not in text:
+                    continue
+                where = self._files.locate(path)
+                if where is None or where.mount.kind != "bind":
+                    raise SettingsError(
+                        f"it names {old}, which cannot lie beside the keys any more",
+                        where=str(where),
+                        expected=f"{new}, where the stack mounts it",
+                        hint="change it in the volume, and mount the file there",
+                    )
+                yield f"sed -i 's#{old}#{new}#g' {shlex.quote(str(where))}", "the file has moved"
 
 
 def _holds(target: str, paths: Sequence[str]) -> bool:

@@ -219,10 +219,12 @@ def test_the_names_of_secrets_are_known():
 
 
 def test_tls_files_beside_the_keys_are_mounted_one_by_one(folder):
-    """The folder itself goes, with the private keys in it."""
+    """The folder itself goes, with the private keys in it; only keys can lie at /certs."""
     for name in ("full.pem", "tls.key", "dh.pem", "other"):
         (folder / "certs" / name).write_text(name)
-    (folder / "config/dovecot.cf").write_text("ssl_dh = </certs/dh.pem\n")
+    cf, main = folder / "config/dovecot.cf", folder / "config/postfix-main.cf"
+    cf.write_text("ssl_dh = </certs/dh.pem\n")
+    main.write_text("smtpd_tls_dh1024_param_file = /certs/dh.pem\n")
     write(
         folder,
         environment={
@@ -232,14 +234,52 @@ def test_tls_files_beside_the_keys_are_mounted_one_by_one(folder):
         },
     )
     found = read(folder)
+    moved = "/etc/mailcrypt-adopted"
     assert found.settings["mounts"] == [
-        {"source": str(folder / "certs" / name), "target": f"/certs/{name}", "readOnly": True}
+        {"source": str(folder / "certs" / name), "target": f"{moved}/{name}", "readOnly": True}
         for name in ("full.pem", "tls.key", "dh.pem")
     ]
-    assert found.settings["environment"]["SSL_KEY_PATH"] == "/certs/tls.key"
+    assert found.settings["environment"]["SSL_KEY_PATH"] == f"{moved}/tls.key"
+    rest = folder / "mailcrypt-adopted/dovecot.cf"
+    assert found.files == {rest: f"ssl_dh = <{moved}/dh.pem\n"}
+    assert [step for step, _ in found.steps][1:4] == [
+        f"mv {cf} {cf}.before-adopt",
+        f"cp {rest} {cf}",
+        f"sed -i 's#/certs/dh.pem#{moved}/dh.pem#g' {main}",
+    ]
     said = "\n".join(found.notes)
     assert "left there: a.pem, b.pem, other, pub.pem" in said
     assert "docker restart mailcrypt-new" in said
+
+
+def test_single_files_mounted_below_certs_move_too(folder):
+    """The keys and the certificate, each mounted by itself."""
+    (folder / "certs/full.pem").write_text("x")
+    files = {
+        f"/certs/{name}": f"./certs/{name}" for name in ("a.pem", "b.pem", "pub.pem", "full.pem")
+    }
+    write(
+        folder,
+        volumes={"/certs": None, **files},
+        environment={"SSL_TYPE": "manual", "SSL_CERT_PATH": "/certs/full.pem"},
+    )
+    assert read(folder).settings["mounts"] == [
+        {
+            "source": str(folder / "certs/full.pem"),
+            "target": "/etc/mailcrypt-adopted/full.pem",
+            "readOnly": True,
+        }
+    ]
+
+
+def test_another_file_that_names_a_moved_file_is_rewritten(folder):
+    """Its mount gets a copy with the new path."""
+    (folder / "ssl.conf").write_text("ssl_dh = </certs/dh.pem\n")
+    write(folder, volumes={"/etc/dovecot/conf.d/10-ssl.conf": "./ssl.conf"})
+    found = read(folder)
+    rest = folder / "mailcrypt-adopted/10-ssl.conf"
+    assert found.files == {rest: "ssl_dh = </etc/mailcrypt-adopted/dh.pem\n"}
+    assert str(rest) in [mount["source"] for mount in found.settings["mounts"]]
 
 
 def test_other_settings_of_the_file_go_on_in_a_file_of_their_own(folder):
