@@ -19,8 +19,11 @@ _TITLES: Final = {
     State.CLEAR: "in clear",
     State.MBOX: "mbox",
     State.DAMAGED: "damaged",
+    State.UNSUPPORTED: "unsupported",
     State.UNREADABLE: "unreadable",
+    State.UNREADABLE_FOLDER: "unreadable folder",
     State.DBOX: "dbox",
+    State.LINK: "link",
 }
 _GOOD: Final = (State.CURRENT, State.RETIRED, State.ENCRYPTED)
 _TOP_USERS: Final = 40
@@ -30,10 +33,12 @@ _LABELLED: Final = 16
 _STYLE: Final = """
 :root{color-scheme:light dark;--bg:#fafaf8;--card:#fff;--ink:#1c1e21;--soft:#5d646d;--line:#e4e4df;
 --current:#1f7a5c;--retired:#6fae8f;--encrypted:#3f7fb0;--unknown:#b35c00;--clear:#c0262d;
---mbox:#d9615f;--damaged:#7b3fa0;--unreadable:#8a8f98;--dbox:#4b6a8a}
+--mbox:#d9615f;--damaged:#7b3fa0;--unreadable:#8a8f98;--dbox:#4b6a8a;
+--unsupported:#8c6d1f;--unreadable_folder:#6b7078;--link:#4a8a86}
 @media (prefers-color-scheme:dark){:root{--bg:#14161a;--card:#1c1f25;--ink:#e9ebee;--soft:#9aa3ad;
 --line:#2c313a;--current:#3fb68b;--retired:#7f9f8f;--encrypted:#68a6da;--unknown:#f0a04b;
---clear:#ff6b6b;--mbox:#e58b89;--damaged:#b98be0;--unreadable:#7f8690;--dbox:#86a6c8}}
+--clear:#ff6b6b;--mbox:#e58b89;--damaged:#b98be0;--unreadable:#7f8690;--dbox:#86a6c8;
+--unsupported:#d0b060;--unreadable_folder:#9aa0a8;--link:#7fc0bc}}
 *{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--ink);
 font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 main{max-width:60rem;margin:0 auto;padding:2.5rem 1.25rem 4rem}
@@ -180,7 +185,7 @@ def _years(found: Audit) -> str:
 
 def _users(found: Audit) -> str:
     users: dict[str, dict[State, int]] = {}
-    for place, counts in found.tally.places.items():
+    for place, counts in found.tally.mailboxes.items():
         mine = users.setdefault(place.user, {})
         for state, number in found.by_state(counts).items():
             mine[state] = mine.get(state, 0) + number
@@ -198,7 +203,7 @@ def _folders(found: Audit) -> str:
     rows = "".join(
         f"<tr><td>{escape(place.user)}</td><td>{escape(place.folder)}</td>"
         f"{_cells(found.by_state(counts), used)}</tr>"
-        for place, counts in sorted(found.tally.places.items())
+        for place, counts in sorted(found.tally.mailboxes.items())
     )
     head = f"<thead><tr><th>user</th><th>folder</th>{head}</tr></thead>"
     table = f"<table>{head}<tbody>{rows}</tbody></table>"
