@@ -1,5 +1,6 @@
-"""Encryption stored mail on a directory: what is kept, what is left alone, and kills."""
+"""Encrypting stored mail in a directory: what is kept, what is left alone, and kills."""
 
+import errno
 import os
 import random
 import signal
@@ -14,8 +15,9 @@ from click.testing import CliRunner
 from mailcrypt_component.cli import main
 from mailcrypt_component.dcrypt.decrypt import decrypt_bytes
 from mailcrypt_component.model.errors import KeyFault
-from mailcrypt_component.store.encrypt import Order, encrypt_store
-from mailcrypt_component.store.local import files
+from mailcrypt_component.store.agent import writer
+from mailcrypt_component.store.encrypt import EncryptionJob, encrypt_store
+from mailcrypt_component.store.local.files import local_files
 from mailcrypt_component.store.local.walk import count
 from tests.store import Key, Store, valid
 
@@ -85,6 +87,50 @@ def test_what_cannot_be_handled_is_left_alone_and_listed(store):
     assert {name: (store.root / name).read_bytes() for name in kept} == kept
 
 
+def test_a_store_without_any_maildir_cannot_be_encrypted(store, tmp_path):
+    """Exit 2; an empty Maildir is encrypted already."""
+    store.root = tmp_path / "elsewhere"
+    (store.root / "example.test/ann").mkdir(parents=True)
+    done = run(store, "--apply")
+    assert done.exit_code == 2
+    assert "no Maildir below this path" in done.stderr
+    (store.root / "example.test/ann/cur").mkdir()
+    assert run(store, "--apply").exit_code == 0
+
+
+def test_what_cannot_be_looked_at_is_listed(store):
+    """Exit 1: mail may be in clear there."""
+    os.symlink("/elsewhere", store.root / "example.test/bob")
+    (store.root / "example.test/ann/m.1").write_bytes(b"x")
+    done = run(store, "--apply", "--json")
+    assert done.exit_code == 1
+    found = valid(done.stdout, "encrypt")
+    assert found["left_alone"] == {
+        "a symbolic link that leads out of the store": 1,
+        "sdbox or mdbox": 1,
+    }
+
+
+@pytest.mark.parametrize("when", ["look", "read"])
+def test_a_mail_that_the_disk_cannot_read_is_left_alone(store, monkeypatch, when):
+    """The others are encrypted."""
+    broken, asked = store.put(b"broken"), []
+
+    def open_broken(self, path, real=writer.Writer.open):
+        if os.fsdecode(path) == broken:
+            asked.append(path)
+            if when == "look" or len(asked) > 1:
+                raise OSError(errno.EIO, "Input/output error")
+        return real(self, path)
+
+    monkeypatch.setattr(writer.Writer, "open", open_broken)
+    with local_files(str(store.root)) as opened:
+        found = encrypt_store(opened, EncryptionJob(RING, CURRENT.id, apply=True), workers=1)
+    assert found.encrypted == 2
+    assert found.left == {"Input/output error": 1}
+    assert (store.root / broken).read_bytes() == b"broken"
+
+
 def test_a_user_can_be_chosen(store):
     other = store.put(b"of bob", user="example.test/bob")
     assert run(store, "--apply", "--user", "example.test/bob").exit_code == 0
@@ -105,7 +151,7 @@ def test_copies_that_are_one_file_stay_one_file(store):
 
 def test_the_current_keys_private_part_is_needed():
     with pytest.raises(KeyFault, match="no private key"):
-        encrypt_store(pytest.fail, Order(RETIRED.ring, CURRENT.id, apply=True))
+        encrypt_store(pytest.fail, EncryptionJob(RETIRED.ring, CURRENT.id, apply=True))
 
 
 def test_a_mail_that_is_moved_to_a_folder_that_was_looked_at_is_encrypted_there(store, monkeypatch):
@@ -117,14 +163,14 @@ def test_a_mail_that_is_moved_to_a_folder_that_was_looked_at_is_encrypted_there(
         path = store.root / store.put(b"moving", folder=origin, name=f"8{origin}.M{target}P1.mail")
         goal = box / target / "cur" / path.name
 
-        def exchange(one, other, real=files.exchange, path=path, goal=goal):
+        def exchange(one, other, real=writer.exchange, path=path, goal=goal):
             if path.exists():
                 path.rename(goal)
             real(one, other)
 
-        monkeypatch.setattr(files, "exchange", exchange)
-    with files.local_files(str(store.root)) as opened:
-        encrypt_store(opened, Order(RING, CURRENT.id, apply=True), workers=1)
+        monkeypatch.setattr(writer, "exchange", exchange)
+    with local_files(str(store.root)) as opened:
+        encrypt_store(opened, EncryptionJob(RING, CURRENT.id, apply=True), workers=1)
     assert set(count(str(store.root)).states()) == {CURRENT.id}
 
 
@@ -134,7 +180,7 @@ def test_a_mail_that_moves_just_before_its_turn(store, monkeypatch, moved):
     arrived = moved == "to cur"
     name = "77.M1P1.mail,S=6" if arrived else "77.M1P1.mail,S=6:2,"
     path = store.root / store.put(b"moving", name=name, new=arrived)
-    real = files.exchange
+    real = writer.exchange
 
     def exchange(one, other):
         if path.exists() and os.path.basename(other).startswith(b"77."):
@@ -144,9 +190,9 @@ def test_a_mail_that_moves_just_before_its_turn(store, monkeypatch, moved):
                 path.rename(path.parents[1] / "cur/77.M1P1.mail,S=6:2,S")
         real(one, other)
 
-    monkeypatch.setattr(files, "exchange", exchange)
-    with files.local_files(str(store.root)) as opened:
-        found = encrypt_store(opened, Order(RING, CURRENT.id, apply=True), workers=1)
+    monkeypatch.setattr(writer, "exchange", exchange)
+    with local_files(str(store.root)) as opened:
+        found = encrypt_store(opened, EncryptionJob(RING, CURRENT.id, apply=True), workers=1)
     there = list(store.root.rglob("77.*"))
     if moved == "expunged":
         assert there == []
