@@ -332,7 +332,8 @@ def deployed(stack, dialect, name, row):
     for file, text in files.items():
         if dialect in text:
             in_volume(stack, "config", f"cat > /volume/{file}", text[dialect])
-    wanted = {"environment": {"SABOTAGE": name}, **row.settings}
+    # An unsafe server is stopped by default; then the second up would only find that.
+    wanted = {"environment": {"SABOTAGE": name}, "stopUnproven": False, **row.settings}
     if "mounts" in wanted:
         small = ["--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt", "o=size=64k"]
         stack.docker("volume", "create", *small, SMALL)

@@ -81,7 +81,7 @@ def test_the_fate_of_a_mail_is_read_from_its_own_lines(lines, outcome):
 
 def test_the_line_that_refuses_is_quoted_although_a_bounce_follows():
     """The first refusal is the cause."""
-    assert "reject: header" in fate_of("\n".join([QUEUED, REJECTED, BOUNCED]), ID, PROBE).line
+    assert "reject: header" in fate_of(f"{QUEUED}\n{REJECTED}\n{BOUNCED}", ID, PROBE).line
 
 
 def test_dovecots_lines_about_a_mail_are_kept():
