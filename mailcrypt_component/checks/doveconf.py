@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _QUESTIONS: Final = {
     "version": "dovecot --version 2>&1",
-    "load": "doveconf -n 2>&1 >/dev/null || echo exit code $?",
+    "load": "doveconf -nx 2>&1 >/dev/null || echo exit code $?",
     "global": "doveconf mail_plugins 2>&1",
     **{name: f"doveconf -f protocol={name} mail_plugins 2>&1" for name in dms.PROTOCOLS},
     "protocols": "doveconf protocols 2>&1",
@@ -124,7 +124,7 @@ def _check_load(answer: str, error: type[MailCryptError]) -> None:
     if "Fatal:" in answer or "exit code" in answer:
         raise error(
             answer,
-            where="doveconf -n",
+            where="doveconf -nx",
             expected="a configuration that Dovecot accepts",
             hint="check dovecot.cf in the configuration folder and files mounted into conf.d",
         )

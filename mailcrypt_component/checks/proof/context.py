@@ -78,13 +78,20 @@ def wait_for(context: Context, look: Callable[[], _T | Waiting], pause: float) -
         UnreachableError: The deadline has passed.
 
     """
+    reason = ""
     while True:
         require_running(context.container)
-        answer = look()
+        try:
+            answer = look()
+        except UnreachableError:
+            if context.expired and reason:  # The last look was cut short.
+                raise UnreachableError(reason) from None
+            raise
         if not isinstance(answer, Waiting):
             return answer
+        reason = answer.reason
         if context.expired:
-            raise UnreachableError(answer.reason)
+            raise UnreachableError(reason)
         time.sleep(pause)
         pause = min(pause * 1.3, _LONGEST_PAUSE)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from mailcrypt_component.checks.proof.context import Waiting, wait_for
 from mailcrypt_component.checks.proof.imap import INBOX, expect, select, uids_of
 from mailcrypt_component.checks.proof.mail_log import Fate, Outcome, fate_of
-from mailcrypt_component.checks.proof.on_disk import files_of
+from mailcrypt_component.checks.proof.on_disk import check_files, files_of
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.errors import ProofError
 
@@ -130,6 +130,8 @@ def _stored_in(context: Context, client: IMAP4 | None, fate: Fate) -> str:
         if time.monotonic() > until:
             break
         time.sleep(0.1)
+    if files_of(context):  # Then a search could not read it.
+        check_files(context, 1)
     raise ProofError(
         "Dovecot has taken the probe mail and stored it in no folder:\n    "
         + "\n    ".join(fate.dovecot or (fate.line,)),

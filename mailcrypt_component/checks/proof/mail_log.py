@@ -47,7 +47,7 @@ def fate_of(log: str, message_id: str, account: str) -> Fate:
     fate = Fate(Outcome.UNKNOWN)
     for line in _lines_of(log, queue_ids):
         found = _read(line, account)
-        if found.outcome is not Outcome.UNKNOWN:
+        if found.outcome is not Outcome.UNKNOWN and fate.outcome is not Outcome.REFUSED:
             fate = found
     return Fate(fate.outcome, fate.line, dovecot)
 

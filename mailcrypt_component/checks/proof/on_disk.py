@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from mailcrypt_component.dcrypt.header import NotEncrypted, parse_header
 from mailcrypt_component.model import dms
+from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.errors import (
     FormatError,
     ProofError,
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from mailcrypt_component.store.maildir import Mail
 
 _CIPHER: Final = "aes-256-gcm"
+_SETTINGS: Final = {
+    Dialect.V2_3: ("mail_location",),
+    Dialect.V2_4: ("mail_driver", "mail_path"),
+}
+"""What says where mail lies."""
 
 
 def files_of(context: Context) -> list[Mail]:
@@ -84,9 +90,9 @@ def _check_file(context: Context, mail: Mail) -> None:
 
 def _elsewhere(context: Context, expected: int, found: int) -> UnsafeError:
     """Return the error for a mailbox that does not lie where it has to."""
-    script = "doveconf mail_location 2>/dev/null || doveconf mail_driver mail_path"
     try:
-        said = context.run(["sh", "-c", script]).stdout.decode(errors="replace")
+        argv = ["doveconf", *_SETTINGS[context.target.dialect]]
+        said = context.run(argv).stdout.decode(errors="replace")
     except UnreachableError as error:
         said = error.found
     return UnsafeError(
