@@ -117,7 +117,7 @@ def test_an_added_account_changes_the_accounts_only(stack):
 def test_an_environment_edit_replaces_the_server_and_proves_it(stack):
     """Exactly the server and its proof change, and stored mail is still readable."""
     printed = stack.green(environment={"LOG_LEVEL": "debug"})
-    assert changed(printed) == {"mailcrypt-server", "mailcrypt-proof"}
+    assert changed(printed) == {"mailcrypt-preflight", "mailcrypt-server", "mailcrypt-proof"}
     assert "stored before every edit" in stack.read_all()
 
 
