@@ -11,6 +11,7 @@ import click
 
 from mailcrypt_component.cli.keys import keys_from
 from mailcrypt_component.cli.options import require_one, stack_option
+from mailcrypt_component.cli.progress import Progress
 from mailcrypt_component.model.errors import MailCryptError
 from mailcrypt_component.store.drill import Drill
 from mailcrypt_component.store.drill import drill as try_sample
@@ -50,8 +51,8 @@ def drill(
     require_one("STORE", store, stack, server)
     try:
         keys = keys_from((), escrow, passphrase_file)
-        with _mails(store, stack, server) as (mails, fetch):
-            found = try_sample(mails, fetch, keys, sample=sample)
+        with _mails(store, stack, server) as (mails, fetch), Progress("mails") as progress:
+            found = try_sample(progress.over(mails), fetch, keys, sample=sample)
     except MailCryptError as error:
         click.echo(f"could not find out: {error}", err=True)
         sys.exit(NOT_KNOWN)

@@ -1,4 +1,4 @@
-"""``mailcrypt escrow``: put the ring away."""
+"""``mailcrypt escrow`` writes the key ring into a file that a passphrase protects."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ FAILED = 2
 @click.command()
 @stack_option("The Pulumi stack whose server's keys are written.", required=True)
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="The file to write.")
-@click.option("--passphrase-file", help="Where the passphrase stands; else it is asked for.")
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option(
+    "--passphrase-file",
+    help="Read the passphrase from this file's first line; otherwise you are asked for it.",
+)
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def escrow(
     stack: str,
@@ -46,10 +49,11 @@ def escrow(
     try:
         if path.exists() and not force:
             raise KeyFault(
-                "there is a file already", where=out, hint="choose another name, or --force"
+                "there is a file already", where=out, hint="choose another name, or give --force"
             )
         state = read_state(stack)
-        keys = private_keys(state, state.server(server))
+        deployed = state.server(server)
+        keys = private_keys(state, deployed)
         passphrase = read_passphrase(passphrase_file, "Passphrase for the escrow", twice=True)
         text = write_escrow(keys, passphrase, stack, time.time())
         _write(path, text)
@@ -62,11 +66,11 @@ def escrow(
         return
     for key in keys:
         click.echo(f"key {key.name}  {key.key_id}")
-    click.echo(f"written to {out}; prove it: mailcrypt drill --escrow {out} --stack {stack}")
+    click.echo(f"written to {out}; to prove it: {deployed.command('drill')} --escrow {out}")
 
 
 def _write(path: Path, text: str) -> None:
-    """Write it whole or not at all, readable by its owner alone."""
+    """Write the file completely or not at all, readable by its owner alone."""
     beside = path.with_name(f".{path.name}.new")
     try:
         beside.unlink(missing_ok=True)

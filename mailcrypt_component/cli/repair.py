@@ -104,11 +104,11 @@ def _require_key_files(container: Container, server: DeployedServer) -> None:
 
 
 def _urn(state: StackState, server: DeployedServer) -> str:
-    container = state.child(server, _CONTAINER)
-    if container is None:
-        raise UnreachableError(
-            "the state holds no container",
-            where=server.title,
-            hint=f"pulumi up --stack {server.stack}",
-        )
-    return str(container["urn"])
+    for one in state.children(server, _CONTAINER):
+        if one.get("id") == server.target.container:
+            return str(one["urn"])
+    raise UnreachableError(
+        "the state does not hold its container",
+        where=server.title,
+        hint=f"pulumi up --stack {server.stack}",
+    )

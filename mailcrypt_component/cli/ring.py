@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from mailcrypt_component.cli.stack_state import clear
@@ -23,9 +24,9 @@ def private_keys(state: StackState, server: DeployedServer) -> list[EscrowKey]:
         KeyFault: They are not those that the server declares.
 
     """
-    ring = state.child(server, _RING) or {}
-    kept = clear(ring.get("outputs", {}).get("privateKeys")) or []
-    by_id = {key.key_id: key for key in (_key(one, server) for one in kept)}
+    rings = state.children(server, _RING)
+    kept = [clear(ring.get("outputs", {}).get("privateKeys")) or [] for ring in rings]
+    by_id = {key.key_id: key for key in (_key(one, server) for one in chain(*kept))}
     declared = server.target.key_ids
     if set(by_id) != set(declared):
         raise KeyFault(

@@ -115,12 +115,11 @@ class StackState:
         times = Counter(map(_name, servers))
         return {_name(one) if times[_name(one)] == 1 else str(one["urn"]): one for one in servers}
 
-    def child(self, server: DeployedServer, kind: str) -> Resource | None:
-        """Return the server's own resource of this type, or None where there is none."""
-        for one in self.resources:
-            if one["type"] == kind and one.get("parent") == server.urn:
-                return one
-        return None
+    def children(self, server: DeployedServer, kind: str) -> list[Resource]:
+        """Return the server's own resources of this type."""
+        return [
+            one for one in self.resources if one["type"] == kind and one.get("parent") == server.urn
+        ]
 
 
 def read_state(stack: str) -> StackState:

@@ -14,6 +14,7 @@ from mailcrypt_component.checks.custody.keeper import is_locked
 from mailcrypt_component.checks.server_state import ServerGoneError, ask_server_state
 from mailcrypt_component.checks.verdict import Verdict, last_verdict
 from mailcrypt_component.cli.options import stack_option
+from mailcrypt_component.cli.progress import counted
 from mailcrypt_component.cli.stack_state import deployed_server
 from mailcrypt_component.model.errors import MailCryptError, UnreachableError
 from mailcrypt_component.store.audit import MEANINGS, NOT_LOOKED_AT, Audit, State
@@ -254,7 +255,5 @@ def duration(seconds: float) -> str:
     """
     for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= size:
-            number = int(seconds // size)
-            return f"{number} {unit}{'' if number == 1 else 's'}"
-    number = max(0, int(seconds))
-    return f"{number} second{'' if number == 1 else 's'}"
+            return counted(int(seconds // size), unit)
+    return counted(max(0, int(seconds)), "second")

@@ -1,4 +1,4 @@
-"""``mailcrypt verify``: the proof, any time, from any machine that reaches the Docker host."""
+"""``mailcrypt verify`` proves a server again, from any machine that reaches its engine."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ NOT_PROVEN, NOT_KNOWN = 1, 2
 @stack_option("The Pulumi stack that runs the server.", required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the evidence as JSON.")
 def verify(stack: str, server: str | None, as_json: bool) -> None:
-    """Prove that the server stores mail encrypted to the current key, and readable.
+    """Prove that the server encrypts mail to the current key and can read it.
 
-    One probe mail goes in through Postfix and one through IMAP; both must lie on
-    disk encrypted to the current key, nowhere in clear, and come back.
+    Sends one probe mail through Postfix and stores one through IMAP.  Both must be encrypted
+    to the current key on disk, appear nowhere in clear, and be readable through IMAP.  The
+    verdict is kept for 'mailcrypt status'.
 
     Exit codes: 0 proven; 1 not encrypted or not readable; 2 could not find out.
     """

@@ -309,6 +309,7 @@ def summarised(monkeypatch, capsys):
     def summarise(found):
         monkeypatch.setattr(summary, "deployed_server", lambda *_: state(server()).server(None))
         monkeypatch.setattr(summary, "look", lambda *_, **__: found)
+        monkeypatch.setattr(summary, "_exposed", lambda _: ["  exposure    none"])
         code = 0
         try:
             summary.main("dev")
