@@ -126,9 +126,9 @@ def write_compose(old):
     project = {"name": f"{MARK}-old", "services": {"mailserver": service}}
     project["volumes"] = dict.fromkeys(old.volumes)
     text = yaml.safe_dump(project)
-    # Unquoted, as people write it; YAML 1.1 reads a number in base 60.
-    text = text.replace("    restart:", "    ports:\n    - 22:25\n    restart:")
-    (old.folder / "compose.yaml").write_text(text.replace("22:25", old.image[-2:] + "25:25"))
+    port = f"127.0.0.1:{old.image[-2:]}25:25"
+    text = text.replace("    restart:", f"    ports:\n    - {port}\n    restart:")
+    (old.folder / "compose.yaml").write_text(text)
 
 
 def start(old):
@@ -174,7 +174,7 @@ def test_mail_keys_and_settings_are_kept(old, make_stack):
     for text in (secret, PASSWORD):
         assert text not in written + done.stdout + shown.stdout
     assert yaml.safe_load(written)["config"]["mailcrypt:ports"] == {
-        "smtp": int(old.image[-2:] + "25")
+        "smtp": f"127.0.0.1:{old.image[-2:]}25"
     }
     running = shell(f"docker inspect -f '{{{{.State.Running}}}}' {old.container}")
     assert running.strip() == "true", "adopt does not touch the old server"
@@ -196,5 +196,6 @@ def test_mail_keys_and_settings_are_kept(old, make_stack):
         "openssl s_client -connect 127.0.0.1:993 </dev/null 2>/dev/null | openssl x509"
     )
     assert served.strip() in (old.folder / "certs/tls.pem").read_text()
-    assert changed(stack.pulumi(*up, check=True).stdout) == set()
+    preview = stack.preview()
+    assert changed(stack.pulumi(*up, check=True).stdout) == set(), preview
     assert secret not in stack.state()
