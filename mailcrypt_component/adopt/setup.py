@@ -417,7 +417,7 @@ class _Setup:
             "the stack keeps the private keys in memory: after a reboot users can read their mail "
             f"once mailcrypt unlock --stack {self._stack} has run; keyCustody: disk is as before"
         )
-        self._notes += notes.of_service(self._service, self._environment)
+        self._notes += notes.of_service(self._service, self._environment, self._server)
         others = [name for name in self._project.services if name != self._service.name]
         if others:
             self._notes.append(f"other services stay with Docker Compose: {', '.join(others)}")

@@ -107,6 +107,8 @@ def old(request, tmp_path_factory, clean_engine):
     start(found)
     yield found
     subprocess.run(["docker", "rm", "-f", found.container], check=False, capture_output=True)
+    for volume in found.volumes.values():
+        subprocess.run(["docker", "volume", "rm", volume], check=True, capture_output=True)
 
 
 def write_compose(old):
