@@ -96,7 +96,8 @@ def of_service(service: Service, environment: Mapping[str, str], server: str) ->
             value = [each for each in value if each.removeprefix("CAP_") != "NET_ADMIN"]  # noqa: PLW2901
             if not value:
                 continue
-        yield f"{_shown(key, value)}: not taken over; {_MEANING.get(key, _NO_SETTING).format(server=server)}"
+        meaning = _MEANING.get(key, _NO_SETTING).format(server=server)
+        yield f"{_shown(key, value)}: not taken over; {meaning}"
 
 
 def _shown(key: str, value: Any) -> str:
