@@ -108,7 +108,7 @@ def old(request, tmp_path_factory, clean_engine):
     yield found
     subprocess.run(["docker", "rm", "-f", found.container], check=False, capture_output=True)
     for volume in found.volumes.values():
-        subprocess.run(["docker", "volume", "rm", volume], check=True, capture_output=True)
+        subprocess.run(["docker", "volume", "rm", "-f", volume], check=False, capture_output=True)
 
 
 def write_compose(old):
@@ -180,7 +180,10 @@ def test_mail_keys_and_settings_are_kept(old, make_stack):
     }
     running = shell(f"docker inspect -f '{{{{.State.Running}}}}' {old.container}")
     assert running.strip() == "true", "adopt does not touch the old server"
-    stack.pulumi("config", "set", "mailcrypt:protect", "false", "--stack", stack.name, check=True)
+    # The test removes what it made.
+    for name in ("protect", "keepMail"):
+        change = ("config", "set", f"mailcrypt:{name}", "false", "--stack", stack.name)
+        stack.pulumi(*change, check=True)
     up = ["up", "--yes", "--skip-preview", "--stack", stack.name]
     for step in steps_of(done.stdout):
         if step.startswith("pulumi up"):
@@ -201,3 +204,4 @@ def test_mail_keys_and_settings_are_kept(old, make_stack):
     preview = stack.preview()
     assert changed(stack.pulumi(*up, check=True).stdout) == set(), preview
     assert secret not in stack.state()
+    stack.destroy()
