@@ -33,7 +33,7 @@ _MEANING: Final = {
     "cap_add": "the server runs without these capabilities",
     "cap_drop": "the server keeps Docker's default capabilities",
     "command": "the server runs the image's own command",
-    "container_name": "the container is called mailcrypt-STACK; change scripts that use the name",
+    "container_name": "the container is called {server}; change scripts that use the name",
     "depends_on": "the stack neither starts these services nor waits for them",
     "deploy": "the server has no replicas, limits or placement",
     "dns": "the server uses the engine's name servers",
@@ -80,8 +80,15 @@ _NAMED: Final = frozenset({"labels", "depends_on", "ulimits"})
 """Keys of which the names are printed, without the values."""
 
 
-def of_service(service: Service, environment: Mapping[str, str]) -> Iterator[str]:
-    """Yield a note for each key of a service that is not taken over."""
+def of_service(service: Service, environment: Mapping[str, str], server: str) -> Iterator[str]:
+    """Yield a note for each key of a service that is not taken over.
+
+    Args:
+        service: The mail server's service.
+        environment: Its variables.
+        server: The name of the stack's container.
+
+    """
     for key, value in service.stated.items():
         if key in _TAKEN_OVER or key.startswith("x-") or value in (None, [], {}, ""):
             continue
@@ -89,7 +96,8 @@ def of_service(service: Service, environment: Mapping[str, str]) -> Iterator[str
             value = [each for each in value if each.removeprefix("CAP_") != "NET_ADMIN"]  # noqa: PLW2901
             if not value:
                 continue
-        yield f"{_shown(key, value)}: not taken over; {_MEANING.get(key, _NO_SETTING)}"
+        meaning = _MEANING.get(key, _NO_SETTING).format(server=server)
+        yield f"{_shown(key, value)}: not taken over; {meaning}"
 
 
 def _shown(key: str, value: Any) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +17,9 @@ from mailcrypt_component.adopt import notes
 from mailcrypt_component.adopt.compose import Mount, mail_service, read_project
 from mailcrypt_component.adopt.dovecot_conf import read_dovecot_conf
 from mailcrypt_component.adopt.mounted import MountedFiles
+from mailcrypt_component.adopt.network import network_of, ports_of
 from mailcrypt_component.adopt.ring import ring_of
+from mailcrypt_component.adopt.steps import container_of, hand_over, rename_in, replace_file
 from mailcrypt_component.adopt.stored_mail import in_clear, mails, stored_mail
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.errors import SettingsError
@@ -27,8 +28,9 @@ from mailcrypt_component.model.settings import PROBE_USER, STORES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from mailcrypt_component.adopt.compose import Network, Project, Service
+    from mailcrypt_component.adopt.compose import Project, Service
     from mailcrypt_component.adopt.dovecot_conf import DovecotConf
+    from mailcrypt_component.adopt.steps import Step
     from mailcrypt_component.model.key_ring import RingKey
     from mailcrypt_component.store.audit import Audit
 
@@ -131,8 +133,8 @@ class _Setup:
             "hostname": self._hostname(),
             "probeAddress": self._probe_address(),
             "binds": binds,
-            "ports": self._ports(),
-            "network": self._network(),
+            "ports": ports_of(self._service, self._environment, self._notes.append),
+            "network": network_of(self._project, self._service, self._server, self._notes.append),
             "environment": plain,
             "mounts": list(self._other_mounts(files)),
             "stopGrace": self._stop_grace(),
@@ -144,7 +146,9 @@ class _Setup:
             keys=keys,
             files=files,
             notes=tuple(self._notes),
-            steps=tuple(self._steps(files)),
+            steps=tuple(
+                hand_over(self._project, self._service, self._stack, [*self._edits(files)])
+            ),
             mail=mail,
         )
 
@@ -275,69 +279,6 @@ class _Setup:
                     f"mount one at {target} and copy the files there first",
                 )
 
-    def _ports(self) -> dict[str, Any]:
-        if self._service.text("network_mode") == "host":
-            return self._ports_of_host_network()
-        names = {number: name for name, number in dms.PORTS.items()}
-        found: dict[str, list[int | str]] = {}
-        for port in self._service.ports:
-            refused = notes.of_port(port)
-            if refused:
-                self._notes.append(refused)
-                continue
-            address = f"[{port.address}]" if ":" in port.address else port.address
-            value = f"{address}:{port.published}" if address else int(port.published)
-            values = found.setdefault(names.get(port.target, str(port.target)), [])
-            if value not in values:
-                values.append(value)
-        return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
-
-    def _ports_of_host_network(self) -> dict[str, Any]:
-        ports: dict[str, Any] = dict(dms.PORTS)
-        for variable, numbers in {"ENABLE_POP3": (110, 995), "ENABLE_MANAGESIEVE": (4190,)}.items():
-            if self._environment.get(variable) == "1":
-                ports |= {str(number): number for number in numbers}
-        self._notes.append(
-            "network_mode host: not taken over; the server gets a network of its own and "
-            f"publishes {', '.join(map(str, ports.values()))}, and the log shows Docker's address "
-            "for clients if the engine uses its userland proxy"
-        )
-        return ports
-
-    def _network(self) -> str | None:
-        mode = self._service.text("network_mode")
-        if mode.startswith(("service:", "container:")):
-            raise self._fault("network_mode", mode, "a network of its own")
-        if mode and mode != "host":
-            self._notes.append(f"network_mode {mode}: the server gets a network of its own")
-        shared = [each for each in self._service.networks if each.external or self._others(each)]
-        for number, network in enumerate(shared):
-            self._notes += notes.of_network(network, chosen=number == 0, server=self._server)
-        for network in self._service.networks:
-            if network not in shared and network.options:
-                self._notes.append(
-                    f"network {network.name}: replaced by a network of its own, without "
-                    f"{'; '.join(network.options)}"
-                )
-        if not shared:
-            return None
-        others = sorted({name for network in shared for name in self._others(network)})
-        self._notes.append(
-            f"containers of {shared[0].name}"
-            + (f" ({', '.join(others)})" if others else "")
-            + f" reach the server by its host name, no longer as {self._service.name}"
-        )
-        return shared[0].name
-
-    def _others(self, network: Network) -> list[str]:
-        """Return the project's other services in a network."""
-        return [
-            other.name
-            for other in self._project.services.values()
-            if other.name != self._service.name
-            and network.name in {each.name for each in other.networks}
-        ]
-
     def _stop_grace(self) -> int | None:
         stated = self._service.text("stop_grace_period")
         parts = _DURATION.findall(stated)
@@ -452,7 +393,7 @@ class _Setup:
         texts = [conf.rest for conf in self._confs.values()]
         texts += [self._files.find(f"{dms.CONFIG_DIR}/{name}") or "" for name in _OTHER_CONFIG]
         found = [value for value in self._environment.values() if value.startswith("/")]
-        found += re.findall(r"(?<![\w./-])/[\w./-]+", "\n".join(texts))
+        found += _paths_in("\n".join(texts))
         return list(dict.fromkeys(path for path in found if not path.endswith("/")))
 
     def _note_the_rest(self, mail: Audit) -> None:
@@ -476,66 +417,37 @@ class _Setup:
             "the stack keeps the private keys in memory: after a reboot users can read their mail "
             f"once mailcrypt unlock --stack {self._stack} has run; keyCustody: disk is as before"
         )
-        self._notes += notes.of_service(self._service, self._environment)
+        self._notes += notes.of_service(self._service, self._environment, self._server)
         others = [name for name in self._project.services if name != self._service.name]
         if others:
             self._notes.append(f"other services stay with Docker Compose: {', '.join(others)}")
 
-    def _steps(self, files: Mapping[Path, str]) -> Iterator[tuple[str, str]]:
-        container = self._service.text("container_name")
-        container = container or f"{self._project.name}-{self._service.name}-1"
-        yield (
-            f"docker update --restart=no {container} && docker stop {container}",
-            "the old server stops, and no reboot starts it again",
-        )
-        yield from self._step_for_dovecot_cf(container, files)
-        yield from self._steps_for_moved_files()
-        yield f"pulumi up --stack {self._stack}", "the stack's server starts on the same mail"
-        yield (
-            f"docker rm {container}",
-            f"when all is well; then remove {self._service.name} from {self._project.file}: "  # noqa: ISC004
-            "docker compose up would start a second server on the same mail",
-        )
-
-    def _step_for_dovecot_cf(
-        self, container: str, files: Mapping[Path, str]
-    ) -> Iterator[tuple[str, str]]:
-        """Yield how to take mail_crypt out of dovecot.cf, which stays mounted and is read last."""
-        conf = self._confs.get(_DOVECOT_CF)
-        if conf is None or not self._is_rewritten(_DOVECOT_CF):
-            return
-        where = self._files.locate(_DOVECOT_CF)
-        rest = self._rest_path(_DOVECOT_CF)
-        numbers = ", ".join(map(str, conf.lines))
-        reason = "it names files that have moved"
-        if conf.uses_mail_crypt:
+    def _edits(self, files: Mapping[Path, str]) -> Iterator[Step]:
+        """Yield how to change the files of the configuration folder, which stays mounted."""
+        conf, where = self._confs.get(_DOVECOT_CF), self._files.locate(_DOVECOT_CF)
+        if conf and where and self._is_rewritten(_DOVECOT_CF):
+            numbers = ", ".join(map(str, conf.lines))
             reason = f"its lines {numbers} set mail_crypt, and would overrule the stack's"
-        if where and where.mount.kind == "bind":
-            old = shlex.quote(str(where))
-            yield f"mv {old} {old}.before-adopt", reason
-            if rest in files:
-                yield f"cp {shlex.quote(str(rest))} {old}", "what remains of it"
-        else:
-            source = shlex.quote(str(rest)) if rest in files else "/dev/null"
-            yield f"docker cp -L {source} {container}:{_DOVECOT_CF}", reason
-
-    def _steps_for_moved_files(self) -> Iterator[tuple[str, str]]:
-        """Yield how to change the files in the configuration folder that name a moved file."""
+            remains = self._rest_path(_DOVECOT_CF)
+            yield from replace_file(
+                _DOVECOT_CF,
+                where,
+                remains if remains in files else None,
+                container_of(self._project, self._service),
+                reason if conf.uses_mail_crypt else "it names files that have moved",
+            )
         for name in _OTHER_CONFIG:
             path = f"{dms.CONFIG_DIR}/{name}"
-            text = self._files.find(path) or ""
-            for old, new in self._moved.items():
-                if self._with_moved(text) == text or old not in text:
-                    continue
-                where = self._files.locate(path)
-                if where is None or where.mount.kind != "bind":
-                    raise SettingsError(
-                        f"it names {old}, which cannot lie beside the keys any more",
-                        where=str(where),
-                        expected=f"{new}, where the stack mounts it",
-                        hint="change it in the volume, and mount the file there",
-                    )
-                yield f"sed -i 's#{old}#{new}#g' {shlex.quote(str(where))}", "the file has moved"
+            where, named = self._files.locate(path), _paths_in(self._files.find(path) or "")
+            if where:
+                yield from (
+                    rename_in(where, old, new) for old, new in self._moved.items() if old in named
+                )
+
+
+def _paths_in(text: str) -> list[str]:
+    """Return the absolute paths that a configuration file names."""
+    return re.findall(r"(?<![\w./-])/[\w./-]+", text)
 
 
 def _holds(target: str, paths: Sequence[str]) -> bool:

@@ -79,7 +79,9 @@ def report(found: Audit) -> list[str]:
     examples = found.examples()
     for state in states:
         if state not in _OPENED:
-            lines += [f"  for instance {path}" for path in examples.get(state, [])[:1]]
+            lines += [
+                f"  {state.value}, for instance {path}" for path in examples.get(state, [])[:1]
+            ]
     return lines
 
 

@@ -107,6 +107,8 @@ def old(request, tmp_path_factory, clean_engine):
     start(found)
     yield found
     subprocess.run(["docker", "rm", "-f", found.container], check=False, capture_output=True)
+    for volume in found.volumes.values():
+        subprocess.run(["docker", "volume", "rm", "-f", volume], check=False, capture_output=True)
 
 
 def write_compose(old):
@@ -126,9 +128,9 @@ def write_compose(old):
     project = {"name": f"{MARK}-old", "services": {"mailserver": service}}
     project["volumes"] = dict.fromkeys(old.volumes)
     text = yaml.safe_dump(project)
-    # Unquoted, as people write it; YAML 1.1 reads a number in base 60.
-    text = text.replace("    restart:", "    ports:\n    - 22:25\n    restart:")
-    (old.folder / "compose.yaml").write_text(text.replace("22:25", old.image[-2:] + "25:25"))
+    port = f"127.0.0.1:{old.image[-2:]}25:25"
+    text = text.replace("    restart:", f"    ports:\n    - {port}\n    restart:")
+    (old.folder / "compose.yaml").write_text(text)
 
 
 def start(old):
@@ -174,11 +176,14 @@ def test_mail_keys_and_settings_are_kept(old, make_stack):
     for text in (secret, PASSWORD):
         assert text not in written + done.stdout + shown.stdout
     assert yaml.safe_load(written)["config"]["mailcrypt:ports"] == {
-        "smtp": int(old.image[-2:] + "25")
+        "smtp": f"127.0.0.1:{old.image[-2:]}25"
     }
     running = shell(f"docker inspect -f '{{{{.State.Running}}}}' {old.container}")
     assert running.strip() == "true", "adopt does not touch the old server"
-    stack.pulumi("config", "set", "mailcrypt:protect", "false", "--stack", stack.name, check=True)
+    # The test removes what it made.
+    for name in ("protect", "keepMail"):
+        change = ("config", "set", f"mailcrypt:{name}", "false", "--stack", stack.name)
+        stack.pulumi(*change, check=True)
     up = ["up", "--yes", "--skip-preview", "--stack", stack.name]
     for step in steps_of(done.stdout):
         if step.startswith("pulumi up"):
@@ -196,5 +201,7 @@ def test_mail_keys_and_settings_are_kept(old, make_stack):
         "openssl s_client -connect 127.0.0.1:993 </dev/null 2>/dev/null | openssl x509"
     )
     assert served.strip() in (old.folder / "certs/tls.pem").read_text()
-    assert changed(stack.pulumi(*up, check=True).stdout) == set()
+    preview = stack.preview()
+    assert changed(stack.pulumi(*up, check=True).stdout) == set(), preview
     assert secret not in stack.state()
+    stack.destroy()
