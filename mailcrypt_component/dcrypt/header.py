@@ -1,4 +1,4 @@
-"""Parse the header of a file that Dovecot's lib-dcrypt wrote.
+"""Parses the header of a file that Dovecot's lib-dcrypt wrote.
 
 All numbers are big-endian.  Format version 2::
 
