@@ -1,4 +1,4 @@
-"""Undo the compression that Dovecot's zlib plugin applies before a mail is encrypted.
+"""Undoes the compression that Dovecot's zlib plugin applies before a mail is encrypted.
 
 As in Dovecot, the first bytes tell the method.  lz4 is Dovecot's own framing:
 ``Dovecot-LZ4`` and four bytes, the largest size of a chunk (4, big-endian), then

@@ -1,4 +1,4 @@
-"""Decrypt a file with a private key, in a stream or at once.
+"""Decrypts a file with a private key, in a stream or at once.
 
 The content key, its IV and, where the integrity is protected, 16 bytes (AEAD: the
 associated data, HMAC: its key) are encrypted to each recipient.  For RSA by OAEP; for

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 OBJECT_IDENTIFIER: Final = 0x06
@@ -25,6 +26,7 @@ def sequence(*parts: bytes) -> bytes:
     return tlv(_SEQUENCE, b"".join(parts))
 
 
+@lru_cache(maxsize=64)
 def dotted(identifier: bytes) -> str:
     """Return an object identifier's content in dotted form, such as ``1.2.840.113549``.
 

@@ -1,8 +1,8 @@
-"""The ring in one passphrase-protected text file that ``openssl`` alone can open.
+"""Writes the key ring to one passphrase-protected text file that ``openssl`` can open.
 
 Each key is a PEM block ``ENCRYPTED PRIVATE KEY``: PKCS#8 (RFC 5958) under PBES2
-(RFC 8018) with PBKDF2-HMAC-SHA256 and AES-256-CBC.  Names, ids and how to open it stand
-beside in clear.
+(RFC 8018) with PBKDF2-HMAC-SHA256 and AES-256-CBC.  Names, ids and
+the way to open it are in clear.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ LEAST_PASSPHRASE: Final = 12
 _HEAD: Final = """\
 mailcrypt escrow of the stack {stack}, written {date}
 
-With this file and its passphrase all mail that was encrypted to these keys can be
-read, without the server and without this program's makers.  Keep it apart from
+With this file and its passphrase, all mail that was encrypted to these keys can be
+read, without the server and with standard tools.  Keep it apart from
 the mail, and the passphrase apart from this file.
 
 To read a whole store:     mailcrypt recover STORE --escrow FILE --out DIR
@@ -47,7 +47,7 @@ To take a key out by hand: copy its block, from BEGIN to END, into key.pem, then
 
 @dataclass(frozen=True, slots=True)
 class EscrowKey:
-    """A key as it goes into escrow."""
+    """A private key with the name and id that the escrow file gives it."""
 
     name: str
     key_id: str
@@ -55,17 +55,17 @@ class EscrowKey:
 
 
 def write_escrow(keys: Sequence[EscrowKey], passphrase: bytes, stack: str, now: float) -> str:
-    """Return the file's text, read back and compared.
+    """Return the file's text, after reading it back and comparing the keys.
 
     Args:
         keys: The ring, current key first.
         passphrase: At least 12 bytes.
         stack: The stack's name, for people.
-        now: Seconds since 1970.
+        now: Seconds since 1970, for the date in the text.
 
     Raises:
-        KeyFault: The ring is empty, the passphrase too short, or what was made does
-            not open again.
+        KeyFault: The ring is empty, the passphrase is too short, or the text does not
+            open to the same keys.
 
     """
     if not keys:
@@ -85,7 +85,7 @@ def write_escrow(keys: Sequence[EscrowKey], passphrase: bytes, stack: str, now: 
         parts.append(f"key {key.name} ({use})\nid  {key.key_id}\n{_encrypted(der, passphrase)}")
     text = "\n".join(parts)
     if set(load_keys(text, passphrase)) != {key.key_id for key in keys}:
-        raise KeyFault("what was written does not open to the same keys", where="escrow")
+        raise KeyFault("the file does not open to the same keys", where="escrow")
     return text
 
 

@@ -1,4 +1,4 @@
-"""Parse the header of a file that Dovecot's lib-dcrypt wrote.
+"""Parses the header of a file that Dovecot's lib-dcrypt wrote.
 
 All numbers are big-endian.  Format version 2::
 
@@ -96,6 +96,9 @@ class KeyType(IntEnum):
     KEM = 4
 
 
+_KEY_TYPES: Final = frozenset(KeyType)
+
+
 class Flags(IntFlag):
     """How the file's integrity is kept."""
 
@@ -106,6 +109,7 @@ class Flags(IntFlag):
     SAME_CIPHER = 16
 
 
+_ALL_FLAGS: Final = sum(Flags)
 _INTEGRITY: Final = Flags.HMAC | Flags.AEAD | Flags.NO_INTEGRITY
 
 
@@ -195,7 +199,7 @@ def _version_2(prefix: bytes) -> Header:
         raise Truncated(_FIXED_2, len(prefix))
     length = int.from_bytes(prefix[14:18])
     fields = _Fields(_whole(prefix, length, _FIXED_2))
-    flags = Flags(int.from_bytes(prefix[10:14]) & sum(Flags))
+    flags = Flags(int.from_bytes(prefix[10:14]) & _ALL_FLAGS)
     if (flags & _INTEGRITY).bit_count() > 1:
         raise Damaged(f"flags {flags!r} that exclude each other")
     cipher, mac = fields.name(), fields.name()
@@ -224,7 +228,7 @@ def _whole(prefix: bytes, length: int, fixed: int) -> bytes:
 
 def _recipient(fields: _Fields) -> Recipient:
     number = fields.take(1)[0]
-    if number not in set(KeyType):
+    if number not in _KEY_TYPES:
         raise Damaged(f"key type {number}", expected="1 (RSA), 2 (EC) or 4 (ML-KEM)")
     digest = fields.take(_DIGEST).hex()
     return Recipient(digest, KeyType(number), fields.block(4), fields.block(4))

@@ -1,4 +1,4 @@
-"""Read keys from PEM: the one place where this package does so."""
+"""Reads the keys of mail from PEM, in one place."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ TEXT = write_escrow(
 
 
 def test_openssl_alone_opens_every_key(tmp_path):
-    """A block copied out, as the file itself says."""
+    """A block is copied out of the file, as its own text says."""
     blocks = TEXT.split("-----BEGIN ENCRYPTED PRIVATE KEY-----")[1:]
     for key, block in zip(RING, blocks, strict=True):
         body = block.partition("-----END")[0]
@@ -46,6 +46,7 @@ def test_openssl_alone_opens_every_key(tmp_path):
 
 
 def test_the_file_names_its_keys_and_how_to_open_it():
+    """Names, ids and the openssl command are in clear, the keys are not."""
     assert "key k2 (current)" in TEXT
     assert "key k1 (retired)" in TEXT
     assert "openssl pkey" in TEXT
@@ -57,7 +58,7 @@ def test_the_file_names_its_keys_and_how_to_open_it():
 
 @pytest.mark.parametrize("text", [TEXT, TEXT.replace("\n", "\r\n"), "".join(k.pem for k in RING)])
 def test_keys_are_read_from_escrow_and_from_plain_files(text):
-    """With other line ends, too."""
+    """Line ends do not matter."""
     assert set(load_keys(text, PASSPHRASE)) == {key.id for key in RING}
 
 
@@ -72,11 +73,13 @@ def test_keys_are_read_from_escrow_and_from_plain_files(text):
     ],
 )
 def test_what_cannot_be_opened_is_one_clear_error(text, passphrase, words):
+    """The message says whether passphrase, key or file is wrong."""
     with pytest.raises(KeyFault, match=words):
         load_keys(text, passphrase)
 
 
 def test_a_short_passphrase_and_an_empty_ring_are_refused():
+    """Such a file would protect nothing, or hold nothing."""
     key = EscrowKey("k1", RING[0].id, RING[0].private)
     with pytest.raises(KeyFault, match="11 bytes"):
         write_escrow([key], b"x" * 11, "dev", 0)
@@ -114,6 +117,7 @@ def run(tmp_path, monkeypatch):
 
 
 def test_the_command_writes_a_file_for_its_owner_alone(run, tmp_path):
+    """It replaces an existing file only with --force, and leaves no other file behind."""
     key = RING[0]
     done = run({"k1": key.pem}, [key.id], "--json")
     assert done.exit_code == 0, done.stderr
@@ -136,6 +140,7 @@ def test_an_empty_secret_writes_nothing(run, tmp_path, empty):
 
 
 def test_a_ring_that_is_not_the_declared_one_writes_nothing(run, tmp_path):
+    """The error names the declared key ids."""
     done = run({"k1": RING[0].pem}, [RING[1].id])
     assert done.exit_code == 2
     assert "those of the key ring" in done.stderr

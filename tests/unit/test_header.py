@@ -1,4 +1,4 @@
-"""The header parser, on a header that real Dovecot wrote and on all that is wrong."""
+"""The header parser reads a header that a real Dovecot wrote, and refuses everything else."""
 
 import subprocess
 
@@ -8,7 +8,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailcrypt_component.dcrypt.header import MAGIC, Damaged, NotEncrypted, Truncated, parse_header
+from mailcrypt_component.dcrypt.decrypt import decrypt_bytes
+from mailcrypt_component.dcrypt.header import (
+    MAGIC,
+    Damaged,
+    NotEncrypted,
+    Truncated,
+    Unsupported,
+    parse_header,
+)
 from mailcrypt_component.dcrypt.key_id import key_id
 from mailcrypt_component.model.errors import FormatError
 
@@ -27,7 +35,7 @@ KEY_ID = "a10e63aa472919aa6b77c12c6e28e6283ea7de8c956876eccffa1636a05cd062"
 
 
 def test_a_real_header_is_read():
-    """Version, cipher, integrity and recipient are what Dovecot was told to write."""
+    """Version, cipher, integrity and recipient are what Dovecot was configured to write."""
     header = parse_header(ENCRYPTED + b"content")
     assert (header.version, header.cipher, header.mac) == (2, "aes-256-gcm", "sha256")
     assert header.is_aead
@@ -37,7 +45,7 @@ def test_a_real_header_is_read():
 
 
 def test_every_shorter_prefix_says_how_much_it_needs():
-    """Grown byte by byte, a header is truncated until it is whole, never anything else."""
+    """A header that grows byte by byte is truncated until it is whole."""
     for size in range(1, len(ENCRYPTED)):
         with pytest.raises(Truncated) as caught:
             parse_header(ENCRYPTED[:size])
@@ -45,22 +53,22 @@ def test_every_shorter_prefix_says_how_much_it_needs():
 
 
 @pytest.mark.parametrize("content", [b"", b"Return-Path: <a@b>\r\n", b"CRYPTEX\x03\x07", b"\x00"])
-def test_a_mail_in_clear_is_told_as_such(content):
-    """What has no magic is not encrypted."""
+def test_a_mail_in_clear_is_recognised(content):
+    """A file without the magic is not encrypted."""
     with pytest.raises(NotEncrypted):
         parse_header(content + b"x" * 20 if content else content)
 
 
 @given(st.binary(max_size=600))
 def test_garbage_after_the_magic_is_never_a_header(rest):
-    """Nothing but a FormatError comes out of garbage."""
+    """Garbage raises a FormatError and nothing else."""
     with pytest.raises(FormatError):
         parse_header(MAGIC + b"\x02" + rest)
 
 
 @pytest.mark.parametrize("position", [14, 40, 44, 82, 151, 219])
 def test_a_length_that_lies_is_damage(position):
-    """A length of 2^32-1 anywhere is refused without reading that much."""
+    """A length of 2^32-1 in any field is refused without reading that much."""
     lying = ENCRYPTED[:position] + b"\xff\xff\xff\xff" + ENCRYPTED[position + 4 :]
     if lying[40:44] == b"\xff" * 4:
         assert parse_header(lying).rounds == 2**32 - 1
@@ -71,7 +79,7 @@ def test_a_length_that_lies_is_damage(position):
 
 @pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()])
 def test_the_key_id_is_of_the_compressed_public_key(curve, tmp_path):
-    """OpenSSL, asked for the same digest, says the same."""
+    """OpenSSL computes the same digest."""
     public = ec.generate_private_key(curve).public_key()
     der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     argv = ["openssl", "pkey", "-pubin", "-inform", "DER", "-ec_conv_form", "compressed"]
@@ -88,3 +96,13 @@ def test_the_key_id_is_of_the_compressed_public_key(curve, tmp_path):
 def test_an_x25519_key_has_an_id():
     """X25519 has one form only; its id is that of the plain SubjectPublicKeyInfo."""
     assert len(key_id(x25519.X25519PrivateKey.generate().public_key())) == 64
+
+
+def test_a_mail_to_an_ml_kem_key_counts_as_encrypted_and_is_not_damaged():
+    """Dovecot after 2.4.4 writes such mail; only decrypting it is not supported."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    kem = ENCRYPTED[:49] + b"\x04" + ENCRYPTED[50:]
+    assert parse_header(kem).recipients[0].key_id == KEY_ID
+    with pytest.raises(Unsupported, match="ML-KEM") as found:
+        decrypt_bytes(kem + bytes(100), {KEY_ID: key})
+    assert "hint: the Dovecot that wrote it reads it" in str(found.value)
