@@ -56,8 +56,9 @@ def declare_memory(
     scope: Scope, image: pulumi.Output[str], claim: pulumi.Resource, preflight: pulumi.Resource
 ) -> Memory:
     """Declare the tmpfs volumes and the container that holds them."""
+    has_noswap = scope.has_noswap()
     volumes = {
-        short: (volume, _declare_volume(scope, short, volume, claim))
+        short: (volume, _declare_volume(scope, short, volume, has_noswap, claim))
         for short, volume in memory_volumes(scope.settings).items()
     }
     if not volumes:
@@ -93,21 +94,27 @@ def declare_unlock(
 
 
 def _declare_volume(
-    scope: Scope, short: str, volume: MemoryVolume, claim: pulumi.Resource
+    scope: Scope,
+    short: str,
+    volume: MemoryVolume,
+    has_noswap: pulumi.Output[bool],
+    claim: pulumi.Resource,
 ) -> docker.Volume:
-    """Declare a tmpfs volume that is never swapped out.
+    """Declare a tmpfs volume that is never swapped out, as far as the host's kernel knows how.
 
-    The size is a part of its name: Docker does not change an existing volume's options, and
+    The options are a part of its name: Docker does not change an existing volume's options, and
     an update could not remove the old one while it is in use.
     """
+    name = f"{scope.full_name}-{short}-{volume.size}m"
+    options = f"size={volume.size}m,mode={volume.mode}"
     return docker.Volume(
         f"{scope.name}-memory-{short}",
-        name=f"{scope.full_name}-{short}-{volume.size}m",
+        name=has_noswap.apply(lambda has: name if has else f"{name}-swappable"),
         driver="local",
         driver_opts={
             "type": "tmpfs",
             "device": "tmpfs",
-            "o": f"size={volume.size}m,mode={volume.mode},noswap",
+            "o": has_noswap.apply(lambda has: f"{options},noswap" if has else options),
         },
         opts=scope.on_engine(depends_on=[claim]),
     )

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import pulumi
 import pulumi_docker as docker
@@ -12,12 +12,14 @@ from pulumi.runtime.settings import get_monitor
 
 from mailcrypt_component.component.outputs import plainly, public
 from mailcrypt_component.docker_api.address import refuse_context
-from mailcrypt_component.docker_api.inspect import inspect_container, inspect_image
+from mailcrypt_component.docker_api.inspect import inspect_container, inspect_image, kernel_version
 from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.read_settings import read_settings
 from mailcrypt_component.model.settings import Settings
 
 _T = TypeVar("_T")
+_NOSWAP: Final = (6, 4)
+"""The first kernel whose tmpfs takes the mount option noswap."""
 
 
 class Scope:
@@ -79,6 +81,16 @@ class Scope:
             return pulumi.Output.from_input({"id": container.id})
         asked = pulumi.Output.all(self.docker_host, container.id)
         return public(asked.apply(lambda both: plainly(_container_now, *both)))
+
+    def has_noswap(self) -> pulumi.Output[bool]:
+        """Return whether the engine's kernel can keep a tmpfs out of swap (Linux 6.4).
+
+        An older one is fine without swap, which the unlock gate checks.
+        """
+        if is_mocked():
+            return pulumi.Output.from_input(True)
+        asked = self.docker_host.apply(lambda host: plainly(kernel_version, host) >= _NOSWAP)
+        return public(asked)
 
     def image(self) -> pulumi.Output[str]:
         """Return the image's id: pulled by name, given, or known to the engine by any name."""

@@ -80,12 +80,17 @@ def refresh(container: Container) -> None:
         raise UnreachableError(explained(error), where=f"container {container.name}") from None
 
 
-def api_of(container: Container) -> docker.APIClient:
-    """Return the engine's API that a container was found through."""
-    client = container.client
+def client_of(container: Container) -> DockerClient:
+    """Return the client that a container was found through."""
+    client: DockerClient | None = container.client
     if client is None:
         raise UnreachableError("it belongs to no engine", where=f"container {container.name}")
-    return client.api
+    return client
+
+
+def api_of(container: Container) -> docker.APIClient:
+    """Return the engine's API that a container was found through."""
+    return client_of(container).api
 
 
 def explained(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Asks an engine for one container with the standard library alone.
+"""Asks an engine for one thing with the standard library alone.
 
 Every update asks this of the server and of the keeper, also those in which nothing changes;
 importing the Docker SDK would take longer than the question.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import socket
 import ssl
 from dataclasses import dataclass
@@ -77,6 +78,24 @@ def inspect_image(docker_host: DockerHost, name: str) -> str:
             hint=f"docker pull {name}",
         )
     return str(found["Id"])
+
+
+def kernel_version(docker_host: DockerHost) -> tuple[int, int]:
+    """Return the version of the kernel that an engine runs on, as (major, minor).
+
+    Raises:
+        UnreachableError: The engine does not answer, or not with the version of a Linux kernel.
+
+    """
+    said = str((_ask(docker_host, "/version") or {}).get("KernelVersion", ""))
+    found = re.match(r"(\d+)\.(\d+)", said)
+    if found is None:
+        raise UnreachableError(
+            f"the engine runs on kernel {said or '(no version)'}",
+            where="GET /version of the Docker engine",
+            expected="a Linux kernel's version",
+        )
+    return int(found.group(1)), int(found.group(2))
 
 
 def _ask(docker_host: DockerHost, path: str) -> Any:

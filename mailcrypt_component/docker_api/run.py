@@ -62,6 +62,22 @@ def execute(
     return Result(code, b"".join(parts[1]), b"".join(parts[2]))
 
 
+def start_detached(container: Container, argv: Sequence[str]) -> None:
+    """Start a command in a container that runs on by itself; nobody sees what it prints.
+
+    Raises:
+        UnreachableError: It could not be started.
+
+    """
+    api = api_of(container)
+    try:
+        api.exec_start(api.exec_create(container.id, list(argv))["Id"], detach=True)
+    except NOT_ANSWERING as error:
+        raise UnreachableError(
+            f"cannot start {argv[0]}: {explained(error)}", where=f"container {container.name}"
+        ) from None
+
+
 def stream(container: Container, argv: Sequence[str], *, timeout: float) -> Iterator[bytes]:
     """Run a command in a container and yield what it prints, as it comes.
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MEMORY = {"tmpfs", "ramfs", "devtmpfs", "proc", "sysfs", "cgroup", "cgroup2", "mqueue", "devpts"}
 MARK = b"PRIVATE KEY-----"
 LARGEST_KEY_FILE = 1 << 16
+LARGEST_CHANGED_FILE = 1 << 26
 LARGEST_OPEN_FILE = 1 << 22
 MAIL_FOLDERS = {"cur", "new", "tmp"}
 SECONDS = 20
@@ -59,12 +60,17 @@ def files_below(root: str) -> Iterator[str]:
                 yield path
 
 
-def candidates(changed: Sequence[str], mounts: Mounts) -> Iterator[str]:
-    """Yield files on a disk that could hold a key: changed ones, and those of each volume."""
-    yield from (path for path in changed if os.path.isfile(path) and on_disk(path, mounts))
+def candidates(changed: Sequence[str], mounts: Mounts) -> Iterator[tuple[str, int]]:
+    """Yield files on a disk that could hold a key, and how large they may be.
+
+    A changed file of the layer may be a core dump; those of a volume are small.
+    """
+    for path in changed:
+        if os.path.isfile(path) and on_disk(path, mounts):
+            yield path, LARGEST_CHANGED_FILE
     for path, kind, _ in mounts:
         if kind not in MEMORY and path != "/" and os.path.isdir(path):
-            yield from files_below(path)
+            yield from ((file, LARGEST_KEY_FILE) for file in files_below(path))
 
 
 def holds_mark(path: str, limit: int) -> bool:
@@ -93,7 +99,7 @@ def _public_digest(block: bytes) -> str:
 
 def keys_on_disk(changed: Sequence[str], mounts: Mounts) -> list[dict[str, Any]]:
     """Return the files on a disk that hold private keys, with the digests of those keys."""
-    paths = {path for path in candidates(changed, mounts) if holds_mark(path, LARGEST_KEY_FILE)}
+    paths = {path for path, limit in candidates(changed, mounts) if holds_mark(path, limit)}
     return [{"path": path, "digests": public_digests(path)} for path in sorted(paths)]
 
 

@@ -7,15 +7,20 @@ of the container's layer changed, and where its own logs are.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
-from dataclasses import dataclass
+import tarfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import docker.errors
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
+    load_pem_private_key,
     load_pem_public_key,
 )
 
@@ -25,11 +30,14 @@ from mailcrypt_component.model import dms
 from mailcrypt_component.model.errors import UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from docker.models.containers import Container
 
 _PROGRAM: Final = Path(__file__).with_name("inside.py")
+_PEM: Final = re.compile(rb"-----BEGIN PRIVATE KEY-----.*?-----END PRIVATE KEY-----", re.DOTALL)
+_DELETED: Final = 2
+"""The kind of a change, as the engine writes it."""
 _POSTFIX: Final = ("always_bcc", "sender_bcc_maps", "recipient_bcc_maps", "queue_directory")
 
 # Where what beside the mail may hold mail's text lies, and which files count there.
@@ -123,21 +131,25 @@ def digest_of(public_pem: str) -> str:
     ).hexdigest()
 
 
-def survey(server: Container, *, timeout: float) -> Survey:
+def survey(
+    server: Container, *, timeout: float, places: Mapping[str, tuple[str, str]] = PLACES
+) -> Survey:
     """Look at a running server.
 
     Args:
         server: The container.
         timeout: Seconds for all of it.
+        places: Where files are counted, which takes long in a large mail store.
 
     Raises:
         UnreachableError: The engine or the container did not answer.
 
     """
+    changed = _changed_files(server)
     question = {
-        "changed": _changed_files(server),
+        "changed": changed,
         "places": {
-            name: {"path": path, "pattern": pattern} for name, (path, pattern) in PLACES.items()
+            name: {"path": path, "pattern": pattern} for name, (path, pattern) in places.items()
         },
         "postfix": _POSTFIX,
     }
@@ -149,15 +161,51 @@ def survey(server: Container, *, timeout: float) -> Survey:
             where=f"container {server.name}",
             expected="an answer to what lies on a disk",
         )
-    return _survey_of(json.loads(done.stdout), server)
+    found = _survey_of(json.loads(done.stdout), server)
+    return replace(found, key_files=(*found.key_files, *_hidden_keys(server, changed, found)))
 
 
 def _changed_files(server: Container) -> list[str]:
     """Return what differs in the container's layer from its image."""
     try:
-        return [str(change["Path"]) for change in server.diff() or []]
+        changes = server.diff() or []
     except NOT_ANSWERING as error:
         raise UnreachableError(explained(error), where=f"docker diff {server.name}") from None
+    return [str(change["Path"]) for change in changes if change["Kind"] != _DELETED]
+
+
+def _hidden_keys(server: Container, changed: Sequence[str], found: Survey) -> Iterator[KeyFile]:
+    """Yield the files of the layer that a mount in memory hides, if they hold private keys.
+
+    An upload to a path below a tmpfs succeeds and lands in the layer below, on the disk.
+    """
+    for path in changed:
+        mount = found.mount_of(path)
+        if mount.in_memory and path != mount.path and (digests := _digests_in(server, path)):
+            yield KeyFile(path, digests)
+
+
+def _digests_in(server: Container, path: str) -> tuple[str, ...]:
+    """Return the SHA-256 of the public key of each private key in a file of the layer."""
+    try:
+        chunks, _ = server.get_archive(path)
+        with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
+            texts = [archive.extractfile(member) for member in archive if member.isfile()]
+            read = b"".join(text.read() for text in texts if text)
+    except docker.errors.NotFound:
+        return ()
+    except (*NOT_ANSWERING, tarfile.TarError) as error:
+        raise UnreachableError(explained(error), where=f"{path} of {server.name}") from None
+    return tuple(filter(None, (_public_digest(block) for block in _PEM.findall(read))))
+
+
+def _public_digest(block: bytes) -> str | None:
+    try:
+        key = load_pem_private_key(block, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return None
+    public = key.public_key()
+    return digest_of(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode())
 
 
 def _survey_of(found: Mapping[str, Any], server: Container) -> Survey:

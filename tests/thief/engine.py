@@ -125,11 +125,6 @@ class DiskEngine:
             os.close(here)
             os.close(there)
 
-    def address_of(self, container):
-        """Return the IP address of a container."""
-        form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-        return self.docker("inspect", "-f", form, container).strip()
-
 
 class EngineStack(Stack):
     """A stack on such an engine."""
@@ -148,10 +143,6 @@ class EngineStack(Stack):
         done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
-
-    def password(self, user="user@example.test"):
-        """Return the password that was made for an account."""
-        return self.outputs()["accountPasswords"][user]
 
 
 @contextmanager

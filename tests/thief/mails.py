@@ -9,8 +9,10 @@ import smtplib
 import ssl
 import string
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from email.message import EmailMessage
+
+from tests.thief.engine import EngineStack
 
 USER, OTHER = "user@example.test", "other@example.test"
 ACCOUNTS = [{"address": USER}, {"address": OTHER}]
@@ -63,37 +65,58 @@ def large_mail(mark):
 
 
 @contextmanager
+def near(stack):
+    """Let this thread open connections to the stack's server; give its address."""
+    form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    address = stack.docker("inspect", "-f", form, stack.container).strip()
+    with stack.engine.network() if isinstance(stack, EngineStack) else nullcontext():
+        yield address
+
+
+def password_of(stack, user):
+    """Return the password that was made for an account; it is asked of the stack only once."""
+    if not hasattr(stack, "passwords"):
+        stack.passwords = stack.outputs()["accountPasswords"]
+    return stack.passwords[user]
+
+
+@contextmanager
 def submission(stack, user=USER):
     """Give an authenticated connection to the submission port."""
-    with stack.engine.network():
-        client = smtplib.SMTP(stack.engine.address_of(stack.container), 587, timeout=SECONDS)
+    with near(stack) as address:
+        client = smtplib.SMTP(address, 587, timeout=SECONDS)
     with client:
         client.starttls(context=_UNVERIFIED)
-        client.login(user, stack.password(user))
+        client.login(user, password_of(stack, user))
         yield client
 
 
 @contextmanager
 def imap(stack, user=USER):
     """Give an authenticated IMAP connection."""
-    with stack.engine.network():
-        client = imaplib.IMAP4(stack.engine.address_of(stack.container), timeout=SECONDS)
+    with near(stack) as address:
+        client = imaplib.IMAP4(address, timeout=SECONDS)
     with client:
         client.starttls(_UNVERIFIED)
-        client.login(user, stack.password(user))
+        client.login(user, password_of(stack, user))
         yield client
+
+
+def install_sieve(stack):
+    """Give the user a script that files some mails and forwards others."""
+    stack.run(_INSTALL_SIEVE, stdin=SIEVE)
 
 
 def send_all(stack, mark):
     """Send mail on every path that leads into a mailbox; wait until all of it has arrived."""
     before = {user: number_of_mails(stack, "INBOX", user) for user in (USER, OTHER)}
-    stack.run(_INSTALL_SIEVE, stdin=SIEVE)
+    install_sieve(stack)
     with submission(stack, OTHER) as client:
         for mail in (small_mail(mark, "plain"), large_mail(mark), small_mail(mark, "forwarded")):
             client.send_message(mail)
         client.send_message(small_mail(mark, "filed"))
-    with stack.engine.network():  # Port 25 lets nobody in before postscreen has waited.
-        client = smtplib.SMTP(stack.engine.address_of(stack.container), timeout=SECONDS)
+    with near(stack) as address:  # Port 25 lets nobody in before postscreen has waited.
+        client = smtplib.SMTP(address, timeout=SECONDS)
     with client:
         client.send_message(small_mail(mark, "outside"))
     bounced = small_mail(mark, "bounced", USER).as_string()

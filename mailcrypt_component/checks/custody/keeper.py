@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 _SECONDS: Final = 20.0
+_SWAPS_HEAD: Final = "\nFilename"
+"""How ``/proc/swaps`` begins, behind the last line of ``/proc/mounts``."""
 
 
 def find_keeper(client: DockerClient, server: str) -> Container:
@@ -117,21 +119,31 @@ def require_memory(keeper: Container) -> None:
 
     """
     said = execute(keeper, ["cat", "/proc/mounts", "/proc/swaps"], timeout=_SECONDS)
-    lines = [line.split() for line in said.stdout.decode(errors="replace").splitlines()]
-    mounts = {line[1]: line for line in lines if len(line) > 3}  # noqa: PLR2004
-    found = mounts.get(dms.CERTS_DIR)
-    if found is None or found[2] != "tmpfs":
+    check_memory(said.stdout.decode(errors="replace"), str(keeper.name))
+
+
+def check_memory(printed: str, keeper: str) -> None:
+    """Check what ``/proc/mounts`` and ``/proc/swaps`` of a keeper say, one after the other.
+
+    Raises:
+        CustodyError: The keys' folder is not a tmpfs, or one that can be swapped out.
+
+    """
+    mounts, _, swaps = printed.partition(_SWAPS_HEAD)
+    lines = [line.split() for line in mounts.splitlines()]
+    kind, options = {line[1]: (line[2], line[3]) for line in lines}.get(dms.CERTS_DIR, ("", ""))
+    if kind != "tmpfs":
         raise CustodyError(
-            f"{dms.CERTS_DIR} is {found[2] if found else 'no mount'}",
-            where=f"container {keeper.name}",
+            f"{dms.CERTS_DIR} is {kind or 'no mount'}",
+            where=f"container {keeper}",
             expected="a tmpfs volume",
-            hint=f"docker rm -f {keeper.name}, then pulumi up --refresh",
+            hint=f"docker rm -f {keeper}, then pulumi up --refresh",
         )
-    swaps = [line[0] for line in lines if line[0].startswith("/") and len(line) == 5]  # noqa: PLR2004
-    if "noswap" not in found[3].split(",") and swaps:
+    files = [line.split()[0] for line in swaps.splitlines()[1:]]
+    if "noswap" not in options.split(",") and files:
         raise CustodyError(
-            f"the tmpfs at {dms.CERTS_DIR} can be swapped out to {', '.join(swaps)}",
-            where=f"container {keeper.name}",
-            expected="mount option noswap (Linux 6.4), or a host without swap",
+            f"the tmpfs at {dms.CERTS_DIR} can be swapped out to {', '.join(files)}",
+            where=f"container {keeper}",
+            expected="mount option noswap (Linux 6.4 or newer), or a host without swap",
             hint="swapoff -a on the Docker host, or keyCustody: disk",
         )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from mailcrypt_component.checks.custody.index_cache import start_filling
 from mailcrypt_component.checks.custody.keeper import (
     find_keeper,
     find_server,
@@ -53,7 +54,8 @@ rmdir "$new"
 def unlock(plan: UnlockPlan) -> str:
     """Write the keys where the server reads them; return what was done, in one line.
 
-    A server that runs already and reads this very configuration is reloaded.
+    A server that runs already and reads this very configuration is reloaded; the newest mails
+    of each mailbox are then put back into its index cache, in the background.
 
     Raises:
         CustodyError: The keeper is missing, belongs to another server, or holds a disk.
@@ -70,6 +72,7 @@ def unlock(plan: UnlockPlan) -> str:
     if server is None or not _reads(server, plan.configuration_path):
         return written
     reload_dovecot(server)
+    start_filling(server)
     return f"{written}; {plan.server} is unlocked"
 
 

@@ -15,6 +15,7 @@ import docker.errors
 from mailcrypt_component.checks.proof import logs
 from mailcrypt_component.checks.proof.client_looks import look_as_mail_programs
 from mailcrypt_component.checks.proof.context import Context, require_running
+from mailcrypt_component.checks.proof.custody import check_custody
 from mailcrypt_component.checks.proof.delivery import deliver
 from mailcrypt_component.checks.proof.evidence import Check, Evidence
 from mailcrypt_component.checks.proof.in_clear import controls_written, search_clear
@@ -66,6 +67,7 @@ def _steps(context: Context) -> Iterator[tuple[str, str]]:
     server = wait_until_it_answers(context)
     yield "server", server.greeting
     yield "configuration", server.configuration
+    yield "custody", check_custody(context)
     with (
         ThreadPoolExecutor() as pool,
         probe_mailbox(context, server) as client,
