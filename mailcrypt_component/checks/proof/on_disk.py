@@ -57,7 +57,8 @@ def check_files(context: Context, expected: int) -> str:
         raise _elsewhere(context, expected, len(files))
     for mail in files:
         _check_file(context, mail)
-    return f"{len(files)} files encrypted ({_CIPHER}, version 2) to {context.target.key_id}"
+    number = f"{len(files)} file{'s' * (len(files) != 1)}"
+    return f"{number} encrypted ({_CIPHER}, version 2) to {context.target.key_id}"
 
 
 def _check_file(context: Context, mail: Mail) -> None:
