@@ -12,7 +12,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.dialects import Dialect
@@ -228,8 +228,8 @@ def _open(context: Context, mails: Sequence[Mail]) -> set[Mail]:
     options = [folder, context.target.account, *_located(context, folder)]
     done = context.run(["sh", "-c", _program(), "sh", *options], stdin=pairs)
     said = done.stderr.decode(errors="replace")
-    if broken := re.search(r"/cur/(\d+)-.*", said):
-        _refuse(context, mails[int(broken.group(1))], said)
+    if broken := re.search(r".*/cur/(\d+)-.*", said):
+        _refuse(context, mails[int(broken.group(1))], broken.group())
     if done.exit_code:
         raise UnreachableError(said.strip(), where=f"doveadm fetch in {context.where}")
     listed = re.findall(r"^(\d+)-", done.stdout.decode(errors="replace"), re.MULTILINE)
@@ -254,12 +254,11 @@ def _located(context: Context, folder: str) -> list[str]:
     return [argument for setting in chosen for argument in ("-o", setting)]
 
 
-def _refuse(context: Context, mail: Mail, said: str) -> None:
+def _refuse(context: Context, mail: Mail, said: str) -> NoReturn:
     state = state_of(mail.prefix, mail.size)
     current = context.target.key_id in state.split("+")
-    lines = [line for line in said.splitlines() if "/cur/" in line]
     raise (UnsafeError if current else ProofError)(
-        f"Dovecot cannot open a stored mail that is encrypted to key {state}: {lines[-1]}",
+        f"Dovecot cannot open a stored mail that is encrypted to key {state}: {said}",
         where=shown(mail.path),
         expected="each key of the ring to open what is encrypted to it",
         hint="compare the ring's private keys with the key ids that 'mailcrypt audit' lists; "
