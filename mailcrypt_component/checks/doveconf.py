@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from mailcrypt_component.checks.health import Listener, listeners
 from mailcrypt_component.model import dms
-from mailcrypt_component.model.dialects import Dialect, of_version
+from mailcrypt_component.model.dialects import LOCKED_SERVICE, Dialect, of_version
 from mailcrypt_component.model.errors import MailCryptError, UnreachableError
 
 if TYPE_CHECKING:
@@ -37,9 +37,6 @@ QUESTION: Final = (
 )
 """The command whose result ``judge`` and ``services`` take, run where the configuration lies."""
 
-_LOCKED: Final = "mailcrypt-locked-"
-"""A locked server hands each login over to a service of this name, which refuses it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -61,7 +58,7 @@ def services(result: Result) -> Services:
     return Services(
         protocols=frozenset(named),
         imap=tuple(listener for listener in listeners(answers["login"]) if listener.port),
-        locked=_LOCKED in answers["session"],
+        locked=LOCKED_SERVICE in answers["session"],
     )
 
 

@@ -50,7 +50,7 @@ def verify(stack: str, server: str | None, as_json: bool) -> None:
         findings = {"grade": grade_of(exposed), "findings": [one.as_json() for one in exposed]}
         click.echo(json.dumps({**facts, "exposure": findings}, indent=2))
     else:
-        click.echo(f"proven: mail is encrypted to key {evidence.key_id}")
+        click.echo(f"{evidence.verdict}: mail is encrypted to key {evidence.key_id}")
 
 
 def _show(check: Check) -> None:

@@ -182,13 +182,16 @@ def _storage(model: CryptModel, dialect: Dialect) -> list[str]:
 CACHE_DIR: Final = "/run/mailcrypt-cache"
 """Where index caches lie in memory."""
 
+LOCKED_SERVICE: Final = "mailcrypt-locked-"
+"""With a protocol's name: the service that refuses logins while the server is locked."""
+
 LOCKED_SCRIPT: Final = "/etc/mailcrypt/locked"
 """Tells a client of a locked server why it cannot log in; takes imap or pop3."""
 
 
 def _locked(protocol: str) -> list[str]:
     """Return services that hand each login to a script, which ends it with a message."""
-    name = f"mailcrypt-locked-{protocol}"
+    name = f"{LOCKED_SERVICE}{protocol}"
     return [
         f"service {protocol} {{",
         f"  executable = {protocol} {name}",

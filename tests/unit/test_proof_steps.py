@@ -14,6 +14,7 @@ from mailcrypt_component.checks.proof.probe import new_probe
 from mailcrypt_component.checks.proof.stored import count
 from mailcrypt_component.docker_api.run import Result
 from mailcrypt_component.store.maildir import Mail
+from mailcrypt_component.store.tally import UNKNOWN_CONTENT
 from tests.stacks import ROOT
 
 PROBE, ID = "probe@example.test", "m1@probe.invalid"
@@ -212,13 +213,22 @@ def test_stored_mail_is_counted_by_key_and_user_and_the_smallest_is_tried():
     """One mail of each user comes before the second one of any."""
     mails = [stored("ann", str(size), size) for size in range(5000, 5010)]
     mails += [stored("ben", "large", 9000), stored("ben", "clear", 10, b"Subject: x\n")]
-    mails += [stored("ben", "gone", -1, b""), stored("ben", "cut", 20, ENCRYPTED[:20])]
+    mails += [stored("ben", "cut", 20, ENCRYPTED[:20])]
     found = count(iter(mails))
-    assert found.number == 14
+    assert found.number == 13
+    assert not found.unseen
     (users,) = found.users.values()
     assert users == {"example.test/ann": 10, "example.test/ben": 1}
     (candidates,) = found.candidates.values()
     assert [mail.size for mail in candidates] == [5000, 9000, 5001, 5002]
+
+
+@pytest.mark.parametrize("kind", list(UNKNOWN_CONTENT))
+def test_what_could_not_be_looked_at_is_named(kind):
+    """Nothing is passed over in silence."""
+    path = b"/var/mail/example.test/ann/secret"
+    (line,) = count(iter([Mail(path, b"", -1, 0, kind)])).unseen
+    assert path.decode() in line
 
 
 def test_a_mail_that_is_too_large_to_try_is_counted():

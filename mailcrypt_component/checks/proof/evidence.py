@@ -34,7 +34,12 @@ class Evidence:
     @property
     def short(self) -> str:
         """One line for the diagnostics of an update."""
-        return "proven: " + "; ".join(check.seen for check in self.checks)
+        return f"{self.verdict}: " + "; ".join(check.seen for check in self.checks)
+
+    @property
+    def verdict(self) -> str:
+        """What was proven, in a word or three."""
+        return "proven, except reading" if self.locked else "proven"
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain values."""

@@ -13,7 +13,8 @@ from mailcrypt_component.model.errors import (
     UnreachableError,
     UnsafeError,
 )
-from mailcrypt_component.store.maildir import is_mail_folder, shown
+from mailcrypt_component.store.agent.reader import MAIL
+from mailcrypt_component.store.maildir import shown
 from mailcrypt_component.store.volume.census import read_mails
 
 if TYPE_CHECKING:
@@ -30,14 +31,8 @@ _SETTINGS: Final = {
 
 def files_of(context: Context) -> list[Mail]:
     """Return the mails below the probe's Maildir, in every folder."""
-    root = root_of(context)
-    try:
-        found = list(read_mails(context.container, root, timeout=context.left))
-    except UnreachableError:
-        if context.run(["test", "-d", root]).exit_code == 0:
-            raise
-        return []
-    return [mail for mail in found if is_mail_folder(mail.path.rpartition(b"/")[0])]
+    found = read_mails(context.container, root_of(context), timeout=context.left)
+    return [mail for mail in found if mail.kind == MAIL]
 
 
 def check_files(context: Context, expected: int) -> str:
@@ -57,7 +52,8 @@ def check_files(context: Context, expected: int) -> str:
         raise _elsewhere(context, expected, len(files))
     for mail in files:
         _check_file(context, mail)
-    return f"{len(files)} files encrypted ({_CIPHER}, version 2) to {context.target.key_id}"
+    number = f"{len(files)} file{'s' * (len(files) != 1)}"
+    return f"{number} encrypted ({_CIPHER}, version 2) to {context.target.key_id}"
 
 
 def _check_file(context: Context, mail: Mail) -> None:

@@ -84,7 +84,8 @@ def _steps(context: Context) -> Iterator[tuple[str, str]]:
             yield "read back", read_back(context, client, delivered)
         yield "stored mail", stored.result()
         if not client:
-            yield LOCKED, "no private key is there, so no mail was read; mailcrypt unlock"
+            command = "mailcrypt unlock" + " --escrow FILE" * (not context.target.private)
+            yield LOCKED, f"the private keys are missing, so no mail was read; {command}"
 
 
 @contextmanager

@@ -12,13 +12,22 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.errors import ProofError, UnreachableError, UnsafeError
-from mailcrypt_component.store.maildir import is_mail_folder, mailbox_of, shown
-from mailcrypt_component.store.tally import NOT_ENCRYPTED, UNREADABLE, Shapes, is_unknown, state_of
+from mailcrypt_component.store.agent.reader import MAIL
+from mailcrypt_component.store.maildir import mailbox_of, shown
+from mailcrypt_component.store.tally import (
+    NOT_ENCRYPTED,
+    UNKNOWN_CONTENT,
+    Shapes,
+    Tally,
+    is_unknown,
+    state_of,
+    state_of_mail,
+)
 from mailcrypt_component.store.volume.census import read_mails
 
 if TYPE_CHECKING:
@@ -49,6 +58,8 @@ class Stored:
     """By key and user, the number of encrypted mails."""
     candidates: Mapping[str, tuple[Mail, ...]]
     """By key, small mails of several users."""
+    unseen: tuple[str, ...]
+    """What could not be looked at, one line for each kind."""
 
 
 def check_stored(context: Context, *, locked: bool) -> str:
@@ -62,6 +73,13 @@ def check_stored(context: Context, *, locked: bool) -> str:
     """
     stored = _look(context)
     _refuse_unknown_keys(context, stored)
+    if stored.unseen:
+        raise UnreachableError(
+            f"not everything could be looked at: {'; '.join(stored.unseen)}",
+            where=f"{dms.MAIL_DIR} in {context.where}",
+            expected="Maildirs whose mails can all be read",
+            hint="mailcrypt audit shows what lies there; move it out of the mail volume",
+        )
     opened = set() if locked else _open_some(context, stored)
     return _seen(stored, opened)
 
@@ -80,30 +98,31 @@ def _look(context: Context) -> Stored:
 
 def count(mails: Iterator[Mail]) -> Stored:
     """Count mails by key and user, and keep the smallest ones."""
-    number, shapes = 0, Shapes()
+    number, shapes, unseen = 0, Shapes(), Tally()
     users: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     smallest: dict[str, dict[str, list[Mail]]] = defaultdict(lambda: defaultdict(list))
     for mail in mails:
+        number += mail.kind == MAIL
+        state = _state(mail, shapes)
         directory = mail.path.removeprefix(dms.MAIL_DIR.encode() + b"/").rpartition(b"/")[0]
-        if not is_mail_folder(directory):
-            continue
-        number += 1
-        if (key := _key_of(mail, shapes)) is not None:
-            user = mailbox_of(directory).user
-            users[key][user] += 1
-            _keep(smallest[key][user], mail)
+        mailbox = mailbox_of(directory, has_mails=mail.kind == MAIL)
+        if state not in NOT_ENCRYPTED:
+            users[state][mailbox.user] += 1
+            _keep(smallest[state][mailbox.user], mail)
+        elif state in UNKNOWN_CONTENT:
+            unseen.add(mailbox, {state: 1})
+            unseen.add_example(state, shown(mail.path))
     chosen = {key: _spread(by_user) for key, by_user in smallest.items()}
-    return Stored(number, users, chosen)
+    return Stored(number, users, chosen, tuple(unseen.not_looked_at()))
 
 
-def _key_of(mail: Mail, shapes: Shapes) -> str | None:
-    """Return the key that a whole mail is encrypted to; None if it is in clear or damaged."""
-    if found := shapes.match(mail.prefix):
+def _state(mail: Mail, shapes: Shapes) -> str:
+    """Return the key that a mail is encrypted to, or what it is otherwise."""
+    if mail.kind == MAIL and (found := shapes.match(mail.prefix)):
         return shapes.state(found)
-    state = UNREADABLE if mail.size < 0 else state_of(mail.prefix, mail.size)
-    if state in NOT_ENCRYPTED:
-        return None
-    shapes.learn(mail.prefix)
+    state = state_of_mail(mail)
+    if state not in NOT_ENCRYPTED:
+        shapes.learn(mail.prefix)
     return state
 
 
@@ -209,8 +228,8 @@ def _open(context: Context, mails: Sequence[Mail]) -> set[Mail]:
     options = [folder, context.target.account, *_located(context, folder)]
     done = context.run(["sh", "-c", _program(), "sh", *options], stdin=pairs)
     said = done.stderr.decode(errors="replace")
-    if broken := re.search(r"/cur/(\d+)-.*", said):
-        _refuse(context, mails[int(broken.group(1))], said)
+    if broken := re.search(r".*/cur/(\d+)-.*", said):
+        _refuse(context, mails[int(broken.group(1))], broken.group())
     if done.exit_code:
         raise UnreachableError(said.strip(), where=f"doveadm fetch in {context.where}")
     listed = re.findall(r"^(\d+)-", done.stdout.decode(errors="replace"), re.MULTILINE)
@@ -235,12 +254,11 @@ def _located(context: Context, folder: str) -> list[str]:
     return [argument for setting in chosen for argument in ("-o", setting)]
 
 
-def _refuse(context: Context, mail: Mail, said: str) -> None:
+def _refuse(context: Context, mail: Mail, said: str) -> NoReturn:
     state = state_of(mail.prefix, mail.size)
     current = context.target.key_id in state.split("+")
-    lines = [line for line in said.splitlines() if "/cur/" in line]
     raise (UnsafeError if current else ProofError)(
-        f"Dovecot cannot open a stored mail that is encrypted to key {state}: {lines[-1]}",
+        f"Dovecot cannot open a stored mail that is encrypted to key {state}: {said}",
         where=shown(mail.path),
         expected="each key of the ring to open what is encrypted to it",
         hint="compare the ring's private keys with the key ids that 'mailcrypt audit' lists; "
