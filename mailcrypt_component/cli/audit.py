@@ -1,4 +1,4 @@
-"""``mailcrypt audit`` tells whether every stored mail is encrypted, and to which key."""
+"""``mailcrypt audit`` reports whether every stored mail is encrypted, and to which key."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _DAY = 86_400.0
     "--fail-on",
     default="clear,unknown,damaged",
     show_default=True,
-    help=f"Exit with 1 where there are any of these: {', '.join(_ACCEPTABLE)}; or none.",
+    help=f"Exit with 1 if there are any of these: {', '.join(_ACCEPTABLE)}; none never fails.",
 )
 def audit(
     path: str | None,
@@ -46,7 +46,7 @@ def audit(
     html: str | None,
     fail_on: str,
 ) -> None:
-    """Count every mail of a store by what it is encrypted to.
+    """Count every mail of a store by the key that it is encrypted to.
 
     PATH is a Maildir, or a directory of many such as /var/mail or a backup of it.
     With --stack it is the stack's mail volume, read through the Docker API while the
@@ -55,7 +55,12 @@ def audit(
     Without --key-id (and --stack) every encrypted mail counts as encrypted, and its key
     ids are listed.
 
-    Exit codes: 0 nothing of --fail-on; 1 some of it; 2 could not find out.
+    Mail is not looked at if it cannot be read, is in another format (sdbox, mdbox), or is
+    behind a symbolic link that leads out of the store.  An empty Maildir is a
+    result: 0 mails.  A path without any Maildir is not.
+
+    Exit codes: 0 nothing of --fail-on was found; 1 something was; 2 not known: there is no
+    Maildir, or something could not be looked at (--fail-on none: 0 in this case).
     """
     refused = _states(fail_on)
     require_one("PATH", path, stack, server)
@@ -75,8 +80,11 @@ def audit(
     faults = found.faults(refused)
     if faults:
         names = ", ".join(f"{number} {state.value}" for state, number in faults.items())
-        click.echo(f"not all is well: {names}", err=True)
+        click.echo(f"found: {names}", err=True)
         sys.exit(FOUND)
+    if refused and found.not_looked_at():
+        click.echo("\n  ".join(["not looked at:", *found.tally.not_looked_at()]), err=True)
+        sys.exit(NOT_KNOWN)
 
 
 def _states(fail_on: str) -> list[str]:
@@ -125,19 +133,20 @@ def _write_report(path: Path, found: Audit) -> None:
 
 def _table(found: Audit) -> str:
     states = found.by_state(found.tally.states())
-    lines = [f"{found.total} mails in {found.store}"]
+    mails = "1 mail" if found.total == 1 else f"{found.total} mails"
+    lines = [f"{mails} in {found.store}"]
     lines += [f"{number:>10}  {MEANINGS[state]}" for state, number in states.items()]
     keys = found.by_key()
     if keys:
         lines.append("by key id")
         lines += [f"{number:>10}  {_known(found, key)}{key}" for key, number in keys.items()]
     lines.append("by user and folder")
-    for place, counts in sorted(found.tally.places.items()):
+    for mailbox, counts in sorted(found.tally.mailboxes.items()):
         shares = ", ".join(f"{n} {state.value}" for state, n in found.by_state(counts).items())
-        lines.append(f"            {place.user} {place.folder}: {shares}")
+        lines.append(f"            {mailbox.user} {mailbox.folder}: {shares}")
     for state, paths in found.examples().items():
         if state not in {State.CURRENT, State.RETIRED, State.ENCRYPTED}:
-            lines.append(f"{state.value}, for instance")
+            lines.append(f"examples of {MEANINGS[state]}")
             lines += [f"            {path}" for path in paths]
     return "\n".join(lines)
 

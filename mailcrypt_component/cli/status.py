@@ -16,7 +16,7 @@ from mailcrypt_component.checks.verdict import Verdict, last_verdict
 from mailcrypt_component.cli.options import stack_option
 from mailcrypt_component.cli.stack_state import deployed_server
 from mailcrypt_component.model.errors import MailCryptError, UnreachableError
-from mailcrypt_component.store.audit import MEANINGS, Audit, State
+from mailcrypt_component.store.audit import MEANINGS, NOT_LOOKED_AT, Audit, State
 from mailcrypt_component.store.tally import Tally
 from mailcrypt_component.store.volume.census import count_in
 
@@ -104,7 +104,7 @@ class Status:
         return tuple(commands)
 
 
-_ODD: Final = (State.UNKNOWN, State.DAMAGED, State.UNREADABLE, State.MBOX, State.DBOX)
+_ODD: Final = (State.UNKNOWN, State.DAMAGED, State.MBOX, *NOT_LOOKED_AT)
 
 
 @click.command()

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from mailcrypt_component.store.audit import Audit
-from mailcrypt_component.store.maildir import Place
+from mailcrypt_component.store.maildir import Mailbox
 from mailcrypt_component.store.report import report
 from mailcrypt_component.store.tally import Tally
 from tests.browser import screenshot
@@ -20,8 +20,8 @@ def tally():
     for number, user in enumerate(("ann", "bob", "carol", "<i>eve</i>")):
         for folder in ("INBOX", "Sent", "Archive.2019"):
             counts = {KEYS[0]: 900 + 300 * number, KEYS[1]: 500, "clear": 12 * number}
-            tally.add(Place(f"example.test/{user}", folder), counts)
-    tally.add(Place("example.test/bob", "INBOX"), {KEYS[2]: 7, "damaged": 2, "mbox": 1})
+            tally.add(Mailbox(f"example.test/{user}", folder), counts)
+    tally.add(Mailbox("example.test/bob", "INBOX"), {KEYS[2]: 7, "damaged": 2, "mbox": 1})
     for year in range(2015, 2027):
         tally.add_year(year, {KEYS[1]: 40 * (2027 - year), KEYS[0]: 90 * (year - 2014), "clear": 9})
     tally.add_example("clear", "example.test/bob/cur/17000.M1P1.mail,S=20:2,S")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mailcrypt_component.cli import main
 from mailcrypt_component.store.audit import Audit
 from mailcrypt_component.store.local.walk import count
-from mailcrypt_component.store.maildir import Place, place_of, shown
+from mailcrypt_component.store.maildir import Mailbox, mailbox_of, shown
 from mailcrypt_component.store.report import report
 from mailcrypt_component.store.tally import Shapes, Tally, state_of
 from tests.store import Key, Store, valid
@@ -104,7 +104,7 @@ def test_any_number_of_workers_counts_the_same(store):
     for workers in (2, 3, 7):
         found = count(str(store.root), workers=workers, years=True)
         assert found.states() == expected.states()
-        assert (found.places, found.years) == (expected.places, expected.years)
+        assert (found.mailboxes, found.years) == (expected.mailboxes, expected.years)
 
 
 def test_a_directory_that_cannot_be_read_is_told(store):
@@ -157,14 +157,14 @@ def test_a_name_is_shown_on_one_line_and_nothing_of_it_is_lost(name):
     ],
 )
 def test_a_place_is_told_by_its_path(directory, place):
-    assert place_of(directory) == place
+    assert mailbox_of(directory) == place
 
 
 @given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
 def test_no_name_can_break_the_report(store, user, path):
     """Whatever a user or a file is called: it stays text."""
     tally = Tally()
-    tally.add(Place(user, path), {"clear": 1, "a" * 64: 2})
+    tally.add(Mailbox(user, path), {"clear": 1, "a" * 64: 2})
     tally.add_year(2024, {"clear": 1})
     tally.add_example("clear", path)
     page = report(Audit(store, tally, ()), 0)

@@ -14,8 +14,9 @@ from click.testing import CliRunner
 from mailcrypt_component.cli import main
 from mailcrypt_component.dcrypt.decrypt import decrypt_bytes
 from mailcrypt_component.model.errors import KeyFault
-from mailcrypt_component.store.encrypt import Order, encrypt_store
-from mailcrypt_component.store.local import files
+from mailcrypt_component.store.agent import writer
+from mailcrypt_component.store.encrypt import EncryptionJob, encrypt_store
+from mailcrypt_component.store.local.files import local_files
 from mailcrypt_component.store.local.walk import count
 from tests.store import Key, Store, valid
 
@@ -105,7 +106,7 @@ def test_copies_that_are_one_file_stay_one_file(store):
 
 def test_the_current_keys_private_part_is_needed():
     with pytest.raises(KeyFault, match="no private key"):
-        encrypt_store(pytest.fail, Order(RETIRED.ring, CURRENT.id, apply=True))
+        encrypt_store(pytest.fail, EncryptionJob(RETIRED.ring, CURRENT.id, apply=True))
 
 
 def test_a_mail_that_is_moved_to_a_folder_that_was_looked_at_is_encrypted_there(store, monkeypatch):
@@ -117,14 +118,14 @@ def test_a_mail_that_is_moved_to_a_folder_that_was_looked_at_is_encrypted_there(
         path = store.root / store.put(b"moving", folder=origin, name=f"8{origin}.M{target}P1.mail")
         goal = box / target / "cur" / path.name
 
-        def exchange(one, other, real=files.exchange, path=path, goal=goal):
+        def exchange(one, other, real=writer.exchange, path=path, goal=goal):
             if path.exists():
                 path.rename(goal)
             real(one, other)
 
-        monkeypatch.setattr(files, "exchange", exchange)
-    with files.local_files(str(store.root)) as opened:
-        encrypt_store(opened, Order(RING, CURRENT.id, apply=True), workers=1)
+        monkeypatch.setattr(writer, "exchange", exchange)
+    with local_files(str(store.root)) as opened:
+        encrypt_store(opened, EncryptionJob(RING, CURRENT.id, apply=True), workers=1)
     assert set(count(str(store.root)).states()) == {CURRENT.id}
 
 
@@ -134,7 +135,7 @@ def test_a_mail_that_moves_just_before_its_turn(store, monkeypatch, moved):
     arrived = moved == "to cur"
     name = "77.M1P1.mail,S=6" if arrived else "77.M1P1.mail,S=6:2,"
     path = store.root / store.put(b"moving", name=name, new=arrived)
-    real = files.exchange
+    real = writer.exchange
 
     def exchange(one, other):
         if path.exists() and os.path.basename(other).startswith(b"77."):
@@ -144,9 +145,9 @@ def test_a_mail_that_moves_just_before_its_turn(store, monkeypatch, moved):
                 path.rename(path.parents[1] / "cur/77.M1P1.mail,S=6:2,S")
         real(one, other)
 
-    monkeypatch.setattr(files, "exchange", exchange)
-    with files.local_files(str(store.root)) as opened:
-        found = encrypt_store(opened, Order(RING, CURRENT.id, apply=True), workers=1)
+    monkeypatch.setattr(writer, "exchange", exchange)
+    with local_files(str(store.root)) as opened:
+        found = encrypt_store(opened, EncryptionJob(RING, CURRENT.id, apply=True), workers=1)
     there = list(store.root.rglob("77.*"))
     if moved == "expunged":
         assert there == []

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.errors import ProofError, UnreachableError, UnsafeError
-from mailcrypt_component.store.maildir import is_mail_folder, place_of, shown
+from mailcrypt_component.store.maildir import is_mail_folder, mailbox_of, shown
 from mailcrypt_component.store.tally import NOT_ENCRYPTED, UNREADABLE, Shapes, is_unknown, state_of
 from mailcrypt_component.store.volume.census import read_mails
 
@@ -89,7 +89,7 @@ def count(mails: Iterator[Mail]) -> Stored:
             continue
         number += 1
         if (key := _key_of(mail, shapes)) is not None:
-            user = place_of(directory).user
+            user = mailbox_of(directory).user
             users[key][user] += 1
             _keep(smallest[key][user], mail)
     chosen = {key: _spread(by_user) for key, by_user in smallest.items()}
