@@ -105,7 +105,7 @@ class Worker:
             if head is None:
                 missing.append(name)
             elif isinstance(head, str):
-                self._leave(directory, name, head)
+                self._leave_unreadable(directory, name, head)
             elif self._is_ours(head.stat) and (task := self._task(directory, name, head)):
                 tasks.append(task)
         for some in self._portions(tasks):
@@ -221,6 +221,9 @@ class Worker:
         self._found.encrypted += 1
         self._found.were_clear += task.was_clear
 
+    def _leave_unreadable(self, directory: bytes, name: bytes, reason: str) -> None:
+        self._leave(directory, name, reason)
+
     def _leave(self, directory: bytes, name: bytes, reason: str) -> None:
         self._found.leave(shown(join(directory, name)), reason)
 
@@ -242,6 +245,9 @@ class HardLinkWorker(Worker):
 
     def _is_ours(self, stat: FileStat) -> bool:
         return stat.links > 1 or stat.identity in self._made
+
+    def _leave_unreadable(self, directory: bytes, name: bytes, reason: str) -> None:
+        """Do nothing: another worker counted it."""
 
     def _portions(self, tasks: list[_Task]) -> Iterator[list[_Task]]:
         return ([task] for task in tasks)

@@ -214,6 +214,29 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing_half_written(store, t
     assert not list((tmp_path / "out").rglob(".mailcrypt-*"))
 
 
+def test_a_store_without_any_maildir_cannot_be_recovered(keys, tmp_path):
+    """Exit 2, and no output folder; an empty Maildir is recovered to nothing."""
+    (tmp_path / "mail/example.test/ann").mkdir(parents=True)
+    argv = ["recover", tmp_path / "mail", "--key", keys, "--out", tmp_path / "out"]
+    done = run(*argv)
+    assert done.exit_code == 2
+    assert "no Maildir below this path" in done.stderr
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "mail/example.test/ann/new").mkdir()
+    done = run(*argv)
+    assert (done.exit_code, done.stdout) == (0, f"mails recovered to {tmp_path}/out: 0\n")
+
+
+def test_a_link_out_of_the_store_is_listed_as_not_recovered(store, keys, tmp_path):
+    """Dovecot would follow it, so there may be mail behind it."""
+    os.symlink("/elsewhere", store.root / "example.test/carol")
+    done = run("recover", store.root, "--key", keys, "--out", tmp_path / "out", "--json")
+    assert done.exit_code == 1
+    found = valid(done.stdout, "recover")
+    assert found["failed"] == {"a symbolic link that leads out of the store": 1}
+    assert found["examples"][0]["file"] == "example.test/carol"
+
+
 def test_the_drill_proves_each_key_id_in_use(store, tmp_path):
     pem = tmp_path / "ring.pem"
     pem.write_text(CURRENT.pem + RETIRED.pem)
@@ -222,10 +245,10 @@ def test_the_drill_proves_each_key_id_in_use(store, tmp_path):
     found = valid(done.stdout, "drill")
     assert found["proven"]
     assert found["keys"][CURRENT.id] == {"mails": 3, "tried": 3, "opened": 3, "faults": []}
-    assert found["not_encrypted"] == 1
+    assert (found["not_encrypted"], found["not_looked_at"]) == (1, 0)
 
 
-def test_the_drill_tells_which_key_is_missing_in_escrow(store, tmp_path):
+def test_the_drill_names_the_key_that_is_missing_in_escrow(store, tmp_path):
     pem = tmp_path / "ring.pem"
     pem.write_text(CURRENT.pem)
     done = run("drill", store.root, "--escrow", pem)
@@ -233,6 +256,30 @@ def test_the_drill_tells_which_key_is_missing_in_escrow(store, tmp_path):
     assert f"NOT PROVEN  {RETIRED.id}: 0 of 1 opened" in done.stdout
     assert run("drill", store.root, "--escrow", tmp_path / "nowhere").exit_code == 2
     assert run("drill", "--escrow", pem).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [("", "no Maildir below this path"), ("cur", "no encrypted mail is stored")],
+)
+def test_a_drill_without_encrypted_mail_proves_nothing(tmp_path, folder, said):
+    """Exit 2: neither a path without a Maildir nor an empty Maildir says that keys are right."""
+    pem = tmp_path / "ring.pem"
+    pem.write_text(CURRENT.pem)
+    (tmp_path / "mail/ann" / folder).mkdir(parents=True)
+    done = run("drill", tmp_path / "mail", "--escrow", pem)
+    assert done.exit_code == 2
+    assert said in done.output
+
+
+def test_a_drill_that_could_not_look_at_everything_proves_nothing(store, tmp_path):
+    pem = tmp_path / "ring.pem"
+    pem.write_text(CURRENT.pem + RETIRED.pem)
+    (store.root / "example.test/ann/m.1").write_bytes(b"x")
+    done = run("drill", store.root, "--escrow", pem, "--json")
+    assert done.exit_code == 2
+    found = valid(done.stdout, "drill")
+    assert (found["proven"], found["not_looked_at"]) == (False, 1)
 
 
 def test_inspect_tells_what_files_are(store, keys, tmp_path):

@@ -1,5 +1,6 @@
-"""Encryption stored mail on a directory: what is kept, what is left alone, and kills."""
+"""Encrypting stored mail in a directory: what is kept, what is left alone, and kills."""
 
+import errno
 import os
 import random
 import signal
@@ -84,6 +85,50 @@ def test_what_cannot_be_handled_is_left_alone_and_listed(store):
     assert {item["file"] for item in found["examples"]} == {lost, empty}
     assert any(LOST.id in reason for reason in found["left_alone"])
     assert {name: (store.root / name).read_bytes() for name in kept} == kept
+
+
+def test_a_store_without_any_maildir_cannot_be_encrypted(store, tmp_path):
+    """Exit 2; an empty Maildir is encrypted already."""
+    store.root = tmp_path / "elsewhere"
+    (store.root / "example.test/ann").mkdir(parents=True)
+    done = run(store, "--apply")
+    assert done.exit_code == 2
+    assert "no Maildir below this path" in done.stderr
+    (store.root / "example.test/ann/cur").mkdir()
+    assert run(store, "--apply").exit_code == 0
+
+
+def test_what_cannot_be_looked_at_is_listed(store):
+    """Exit 1: mail may be in clear there."""
+    os.symlink("/elsewhere", store.root / "example.test/bob")
+    (store.root / "example.test/ann/m.1").write_bytes(b"x")
+    done = run(store, "--apply", "--json")
+    assert done.exit_code == 1
+    found = valid(done.stdout, "encrypt")
+    assert found["left_alone"] == {
+        "a symbolic link that leads out of the store": 1,
+        "sdbox or mdbox": 1,
+    }
+
+
+@pytest.mark.parametrize("when", ["look", "read"])
+def test_a_mail_that_the_disk_cannot_read_is_left_alone(store, monkeypatch, when):
+    """The others are encrypted."""
+    broken, asked = store.put(b"broken"), []
+
+    def open_broken(self, path, real=writer.Writer.open):
+        if os.fsdecode(path) == broken:
+            asked.append(path)
+            if when == "look" or len(asked) > 1:
+                raise OSError(errno.EIO, "Input/output error")
+        return real(self, path)
+
+    monkeypatch.setattr(writer.Writer, "open", open_broken)
+    with local_files(str(store.root)) as opened:
+        found = encrypt_store(opened, EncryptionJob(RING, CURRENT.id, apply=True), workers=1)
+    assert found.encrypted == 2
+    assert found.left == {"Input/output error": 1}
+    assert (store.root / broken).read_bytes() == b"broken"
 
 
 def test_a_user_can_be_chosen(store):
