@@ -11,7 +11,7 @@ from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.errors import UnreachableError
 from mailcrypt_component.store.audit import MEANINGS, Audit, State
 from mailcrypt_component.store.local.walk import count
-from mailcrypt_component.store.tally import UNREADABLE
+from mailcrypt_component.store.tally import UNREADABLE, UNREADABLE_FOLDER
 from mailcrypt_component.store.volume.census import census, mail_mounts
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def _on_this_machine(source: str) -> Tally | None:
         if is_root or not Path(source).exists():
             raise
         return None
-    return None if UNREADABLE in tally.states() and not is_root else tally
+    hidden = {UNREADABLE, UNREADABLE_FOLDER} & set(tally.states())
+    return None if hidden and not is_root else tally
 
 
 def _by_the_engine(source: str, image: str) -> Tally:

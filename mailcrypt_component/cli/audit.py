@@ -99,7 +99,7 @@ def _states(fail_on: str) -> list[str]:
 
 def _of_path(path: str, years: bool, progress: Progress) -> Tally:
     progress.expect(lambda: number_of_files(path))
-    return count(path, years=years, progress=progress.callback)
+    return count(path, years=years, maildir_required=True, progress=progress.callback)
 
 
 def _of_stack(stack: str, name: str | None, years: bool, progress: Progress) -> Audit:
@@ -114,6 +114,7 @@ def _of_stack(stack: str, name: str | None, years: bool, progress: Progress) -> 
         server.mail,
         deadline=_DAY,
         years=years,
+        maildir_required=True,
         progress=progress.callback,
         expect=progress.expect,
     )

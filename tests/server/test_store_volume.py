@@ -61,7 +61,8 @@ def test_a_volume_without_any_maildir_is_no_result(image, tmp_path):
     (tmp_path / "example.test").mkdir()
     client = connect(HOST)
     with pytest.raises(NoMaildir, match="no Maildir below this path"):
-        census(client, image, str(tmp_path), deadline=60)
+        census(client, image, str(tmp_path), deadline=60, maildir_required=True)
+    assert census(client, image, str(tmp_path), deadline=60).states() == {}
     with pytest.raises(NoMaildir), volume_files(HOST, image, str(tmp_path)):
         pass
     with pytest.raises(UnreachableError, match="this volume does not exist"):

@@ -193,6 +193,7 @@ def test_a_link_out_of_the_store_is_counted_and_not_followed(store, tmp_path):
     os.symlink("/nowhere", store.root / "example.test/ann/cur/2.broken")
     os.symlink("..", store.root / "example.test/ann/up")
     os.symlink("ann", store.root / "example.test/alias")
+    os.symlink("sieve/gone.sieve", store.root / "example.test/ann/.dovecot.sieve")
     links = {path for path, mail in found(store).items() if mail.kind == LINK}
     assert links == {"example.test/bob", "example.test/ann/cur/2.broken"}
     assert count(str(store.root), workers=2).states() == {"clear": 1, "link": 2}

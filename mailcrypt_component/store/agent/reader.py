@@ -112,14 +112,16 @@ class Reader:
                     if len(names) == BATCH:
                         yield _listing(directory, is_mail, is_account, names, links)
                         names, links, first = [], [], False
-                elif entry.is_symlink() and self._leads_out(entry.path):
+                elif entry.is_symlink() and self._hides_something(entry):
                     links.append(entry.name)
         if names or links or (is_mail and first):
             yield _listing(directory, is_mail, is_account, names, links)
 
-    def _leads_out(self, link: bytes) -> bool:
-        target = os.path.realpath(link)
-        root = os.path.realpath(self._root)
+    def _hides_something(self, link: os.DirEntry[bytes]) -> bool:
+        """Tell whether a link may lead to mail that is not found in the store itself."""
+        if link.name.endswith(b".sieve"):  # Each user's active script is a link.
+            return False
+        root, target = os.path.realpath(self._root), os.path.realpath(link.path)
         return not (os.path.exists(target) and os.path.commonpath([root, target]) == root)
 
     def mails(self) -> Iterator[list[Mail]]:

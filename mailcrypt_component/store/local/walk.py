@@ -40,6 +40,7 @@ def count(
     root: str,
     *,
     years: bool = False,
+    maildir_required: bool = False,
     workers: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Tally:
@@ -48,19 +49,22 @@ def count(
     Args:
         root: The store, for instance a copy of DMS's ``/var/mail``.
         years: Whether to count by year of arrival, too.
+        maildir_required: Whether to refuse a directory without any Maildir.
         workers: How many processes; one for each core by default.
         progress: Called ten times a second with the number of mails so far.
 
     Raises:
-        UnreachableError: The directory cannot be read, or has no Maildir below it.
+        UnreachableError: The directory cannot be read.
+        NoMaildir: It has no Maildir below it.
 
     """
     base = directory_of(root)
+    if maildir_required:
+        require_maildir(base)
 
     def job(index: int, number: int, tell: Callable[[int], None]) -> Tally:
         return _Counter(base, years=years).run(Reader(base).listings(index, number), tell)
 
-    require_maildir(base)
     total = Tally()
     for tally in in_processes(job, workers or cores(), progress):
         total.merge(tally)

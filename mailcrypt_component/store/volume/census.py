@@ -44,6 +44,7 @@ def census(
     *,
     deadline: float,
     years: bool = False,
+    maildir_required: bool = False,
     progress: Callable[[int], None] | None = None,
     expect: Callable[[Callable[[], int]], None] = lambda _: None,
 ) -> Tally:
@@ -55,15 +56,18 @@ def census(
         mail: The volume's name, or a path on the Docker host.
         deadline: The most seconds to take.
         years: Whether to count by year of arrival, too.
+        maildir_required: Whether to refuse a volume without any Maildir.
         progress: Called now and then with the number of mails so far.
         expect: Called once, first, with a function that counts how many files there are.
 
     Raises:
-        UnreachableError: The engine, the image or the volume did not answer, or the volume does
-            not exist or has no Maildir.
+        UnreachableError: The engine or the image did not answer, or the volume does not exist.
+        NoMaildir: There is no Maildir in it.
 
     """
     with _store(client, image, mail, "census", deadline) as (container, agent):
+        if maildir_required:
+            _require_maildir(agent)
         expect(lambda: int(agent.ask("number_of_files")))
         return count_in(container, deadline=deadline, years=years, progress=progress)
 
@@ -75,10 +79,12 @@ def opened_volume(
     """Yield every mail of a volume, and a function that fetches a whole one.
 
     Raises:
-        UnreachableError: As ``census``.
+        UnreachableError: The engine or the image did not answer, or the volume does not exist.
+        NoMaildir: There is no Maildir in it.
 
     """
     with _store(client, image, mail, "drill", deadline) as (container, agent):
+        _require_maildir(agent)
 
         def fetch(path: bytes) -> bytes:
             directory, _, name = path.rpartition(b"/")
@@ -94,7 +100,7 @@ def opened_volume(
 def _store(
     client: DockerClient, image: str, mail: str, purpose: str, deadline: float
 ) -> Iterator[tuple[Container, Agent]]:
-    """Mount a volume for reading in a container with an agent; there is a Maildir in it."""
+    """Mount a volume for reading in a container with an agent."""
     require_volume(client, mail)
     with (
         throwaway(
@@ -109,9 +115,12 @@ def _store(
             container, dms.MAIL_DIR, run_mark(), where=f"volume {mail}", timeout=deadline
         ) as agent,
     ):
-        if not agent.ask("holds_mail"):
-            raise NoMaildir(agent.where)
         yield container, agent
+
+
+def _require_maildir(agent: Agent) -> None:
+    if not agent.ask("holds_mail"):
+        raise NoMaildir(agent.where)
 
 
 def mail_mounts(client: DockerClient, mail: str) -> list[docker.types.Mount]:
