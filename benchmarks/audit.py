@@ -39,7 +39,7 @@ def compare(mails: int) -> float:
         rg = [required("rg"), "-j2", "-uuu", "-a", "--files-without-match", PATTERN, str(root)]
         seconds(audit)
         rows = [(seconds(audit), seconds(grep, (0, 1)), seconds(rg, (0, 1))) for _ in range(ROUNDS)]
-    ours, by_grep, by_rg = zip(*rows, strict=True)
+    ours, by_grep, by_rg = ([row[column] for row in rows] for column in range(3))
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(f"audit of {mails:,} mails: {span(ours)} s, largest process so far {peak:.0f} MiB")
     print(f"  {ratio(ours, by_grep)} x grep -rLaP, which takes {span(by_grep)} s")

@@ -5,7 +5,7 @@ import re
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailcrypt_component.cli import main
@@ -218,6 +218,7 @@ def test_a_mailbox_is_known_by_its_path(directory, place):
     assert mailbox_of(directory) == place
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
 def test_no_name_can_break_the_report(store, user, path):
     """Whatever a user or a file is called: it stays text."""

@@ -8,12 +8,15 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from mailcrypt_component.cli import main
 from mailcrypt_component.dcrypt.decrypt import decrypt_bytes
+from mailcrypt_component.dcrypt.key_id import key_id
+from mailcrypt_component.dcrypt.keys import load_private_key
 from mailcrypt_component.model.errors import KeyFault
 from mailcrypt_component.store.agent import writer
 from mailcrypt_component.store.encrypt import EncryptionJob, encrypt_store
@@ -21,6 +24,7 @@ from mailcrypt_component.store.local.files import local_files
 from mailcrypt_component.store.local.walk import count
 from tests.store import Key, Store, valid
 
+VECTORS = Path(__file__).parents[1] / "vectors"
 CURRENT, RETIRED, LOST = Key(), Key(), Key()
 RING = {**CURRENT.ring, **RETIRED.ring}
 
@@ -247,3 +251,15 @@ def test_kills_at_random_moments_lose_and_double_nothing(tmp_path):
     expected = [f"mail {n}".encode() for n in range(600) if n not in removed]
     assert sorted(plain) == sorted(expected)
     assert not list(store.root.rglob("tmp/*"))
+
+
+def test_mail_of_format_version_1_is_encrypted_anew(store):
+    """By a retired key that its header names by the id of that version."""
+    key = load_private_key((VECTORS / "keys/p256.pem").read_bytes())
+    old = (VECTORS / "encrypted/2.3-p256-version-1-small").read_bytes()
+    path = store.root / store.put(old, user="example.test/bob")
+    ring = {**RING, key_id(key.public_key()): key}
+    with local_files(str(store.root)) as opened:
+        found = encrypt_store(opened, EncryptionJob(ring, CURRENT.id, apply=True), workers=1)
+    assert found.left == {}
+    assert decrypt_bytes(path.read_bytes(), RING) == decrypt_bytes(old, ring)
