@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-MEMORY = Path("/dev/shm")  # noqa: S108  (a benchmark's store lies in memory, not on the disk)
+MEMORY = Path("/dev/shm")  # noqa: S108  (a benchmark's store is in memory, not on the disk)
 
 
 def mailcrypt(*words: str | Path) -> list[str]:

@@ -1,6 +1,6 @@
 """Tells by a file's path whose mail it is, and in which folder.
 
-A Maildir's mails lie in ``cur`` and ``new``; its other folders (Maildir++) are directories
+The mails of a Maildir are in ``cur`` and ``new``; its other folders (Maildir++) are directories
 ``.Name`` beside them.
 """
 
