@@ -54,7 +54,7 @@ _NOT_MAILS = (State.UNREADABLE_FOLDER, State.LINK)
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """A store's counts in view of a ring.
+    """The counts of a store with a key ring.
 
     ``key_ids`` is newest first and may be empty.  ``version_1_ids`` has the key ids by the
     ids that mail of format version 1 carries.

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 from mailcrypt_component.dcrypt.decrypt import NoKey, decrypt_bytes
 from mailcrypt_component.dcrypt.encrypt import encrypt
 from mailcrypt_component.dcrypt.header import NotEncrypted, parse_header
+from mailcrypt_component.dcrypt.key_id import version_1_id
 from mailcrypt_component.model.errors import FormatError, MailCryptError
 from mailcrypt_component.store.agent.reader import is_dbox, join
 from mailcrypt_component.store.agent.writer import TRIES, Replacement, base_of
 from mailcrypt_component.store.encryption import Encryption
 from mailcrypt_component.store.files import cannot_write
-from mailcrypt_component.store.maildir import mailbox_of, shown
+from mailcrypt_component.store.maildir import described, mailbox_of, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -48,6 +49,8 @@ class Worker:
         self._files, self._job = files, job
         self._index, self._number = index, number
         self._public: Any = job.keys[job.current].public_key()
+        old = {version_1_id(key.public_key()) for key in job.keys.values()}
+        self._readable = {*job.keys, *old}
         self._rate = job.rate / number if job.rate else None
         self._found = Encryption()
         self._written = 0
@@ -126,12 +129,12 @@ class Worker:
         except NotEncrypted:
             return _Task(name, head.stat, True)
         except FormatError as error:
-            self._leave(directory, name, f"damaged: {error.found}")
+            self._leave(directory, name, described(error))
             return None
         if recipients == {self._job.current}:
             self._found.current += 1
             return None
-        if not recipients & set(self._job.keys):
+        if not recipients & self._readable:
             self._leave(directory, name, NoKey(tuple(sorted(recipients))).found)
             return None
         return _Task(name, head.stat, False)
@@ -175,7 +178,7 @@ class Worker:
         try:
             return data if task.was_clear else decrypt_bytes(data, self._job.keys)
         except FormatError as error:
-            self._leave(directory, task.name, f"damaged: {error.found}")
+            self._leave(directory, task.name, described(error))
             return None
 
     def _replace(self, directory: bytes, opened: list[tuple[_Task, bytes]]) -> None:

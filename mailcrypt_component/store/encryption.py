@@ -54,7 +54,7 @@ class Encryption:
 
     def leave(self, path: str, reason: str) -> None:
         """Count a mail that is left alone."""
-        kind = reason.partition(":")[0] if reason.startswith("damaged") else reason
+        kind = reason.partition(":")[0]
         self.left[kind] = self.left.get(kind, 0) + 1
         if len(self.examples) < LISTED:
             self.examples.append((path, reason))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mailcrypt_component.store.agent.writer import FileStat, MailHead, Replacement
 
     OpenFiles = Callable[[], AbstractContextManager["Files"]]
-    """Opens the files of a store; to be called anew in each process."""
+    """Opens the files of a store; each process calls it for itself."""
 
 
 class Files(Protocol):

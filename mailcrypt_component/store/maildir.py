@@ -1,6 +1,6 @@
 """Tells by a file's path whose mail it is, and in which folder.
 
-A Maildir's mails lie in ``cur`` and ``new``; its other folders (Maildir++) are directories
+The mails of a Maildir are in ``cur`` and ``new``; its other folders (Maildir++) are directories
 ``.Name`` beside them.
 """
 
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from mailcrypt_component.model.errors import UnreachableError
+from mailcrypt_component.dcrypt.header import Unsupported
+from mailcrypt_component.model.errors import FormatError, UnreachableError
 from mailcrypt_component.store.agent.reader import MAIL_FOLDERS, Mail
 
 INBOX: Final = "INBOX"
@@ -61,6 +62,12 @@ def mailbox_of(directory: bytes, *, has_mails: bool = True) -> Mailbox:
     return Mailbox(shown(b"/".join(parts)) or ".", folder)
 
 
+def described(error: FormatError) -> str:
+    """Return why a mail cannot be decrypted, its kind first, as in ``damaged: 12 bytes``."""
+    kind = "not supported" if isinstance(error, Unsupported) else "damaged"
+    return f"{kind}: {error.found}"
+
+
 def shown(name: bytes) -> str:
     """Return a name as text that is safe to print: one line, nothing lost."""
     text = name.decode(errors="backslashreplace")
@@ -76,6 +83,7 @@ __all__ = [
     "Mail",
     "Mailbox",
     "NoMaildir",
+    "described",
     "is_mail_folder",
     "mailbox_of",
     "shown",

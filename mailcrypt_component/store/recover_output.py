@@ -33,7 +33,7 @@ class Layout(StrEnum):
     EML = "eml"
     """``user/folder/name.eml``."""
     MBOX = "mbox"
-    """One file a folder (mboxrd), ``user/folder.mbox``; each run writes it anew."""
+    """One file a folder (mboxrd), ``user/folder.mbox``; each run writes it again."""
 
 
 class Folder(Protocol):
@@ -57,8 +57,8 @@ class Output:
         """Return where the mails of a directory of the store go."""
         if self._layout is Layout.MAILDIR:
             path = self._target + b"/" + directory
-            for beside in (b"cur", b"new", b"tmp"):
-                os.makedirs(os.path.dirname(path) + b"/" + beside, exist_ok=True)
+            for name in (b"cur", b"new", b"tmp"):
+                os.makedirs(os.path.dirname(path) + b"/" + name, exist_ok=True)
             return _Files(path, b"")
         mailbox = mailbox_of(directory)
         user = b"/".join(part for part in os.fsencode(mailbox.user).split(b"/") if part != b"..")
@@ -111,7 +111,7 @@ class _Mbox:
         self._is_begun = False
 
     def has(self, _: bytes) -> bool:
-        """Return False: each run writes the file anew."""
+        """Return False: each run writes the file again."""
         return False
 
     def write(self, _: bytes, plain: Iterable[bytes | memoryview], stat: os.stat_result) -> None:

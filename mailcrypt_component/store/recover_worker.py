@@ -13,7 +13,7 @@ from mailcrypt_component.dcrypt.decrypt import NoKey, decrypt, decrypt_into
 from mailcrypt_component.dcrypt.header import MAGIC
 from mailcrypt_component.model.errors import FormatError
 from mailcrypt_component.store.agent.reader import is_dbox, join
-from mailcrypt_component.store.maildir import shown
+from mailcrypt_component.store.maildir import described, shown
 from mailcrypt_component.store.recover_output import Layout, Output
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Worker:
         except NoKey as missing:
             self._found.miss(shown(path), "+".join(missing.wanted))
         except FormatError as error:
-            self._found.fail(shown(path), f"damaged: {error.found}")
+            self._found.fail(shown(path), described(error))
         else:
             self._found.recovered += 1
             self._found.copied_clear += was_clear

@@ -44,7 +44,7 @@ def in_processes(
     Args:
         job: Does one share; it calls ``tell`` with how much of it is done.
         number: How many processes; with 1 the job runs in this one.
-        progress: Called ten times a second with the sum of what was told.
+        progress: Called ten times a second with the sum of all progress.
 
     Raises:
         MailCryptError: What a job raised.

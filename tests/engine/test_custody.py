@@ -6,7 +6,6 @@ becomes one in memory by one update.
 
 import imaplib
 import os
-import subprocess
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path

@@ -84,6 +84,7 @@ def test_a_running_container_can_be_read(image, store):
 
 
 def test_a_drill_opens_the_mail_of_a_volume(image, store):
+    """Of every key id, accounts called new and tmp included."""
     with opened_volume(connect(HOST), image, str(store.root), 60) as (mails, fetch):
         found = drill(mails, fetch, RING, sample=5)
     assert found.proven

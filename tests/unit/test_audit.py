@@ -5,7 +5,7 @@ import re
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailcrypt_component.cli import main
@@ -87,6 +87,7 @@ def test_an_empty_maildir_is_a_verdict(tmp_path):
 
 
 def test_one_mail_is_one_mail(tmp_path):
+    """The noun agrees with its number."""
     Store(tmp_path).encrypt(b"x", CURRENT)
     assert audit(tmp_path).stdout.startswith(f"1 mail in {tmp_path}\n")
 
@@ -200,6 +201,7 @@ def setup_module():
 
 @given(st.binary(max_size=40))
 def test_a_name_is_shown_on_one_line_and_nothing_of_it_is_lost(name):
+    """Control characters of a name cannot reach a terminal."""
     text = shown(name)
     assert text.isprintable()
     assert shown(b"plain-name:2,S") == "plain-name:2,S"
@@ -215,9 +217,11 @@ def test_a_name_is_shown_on_one_line_and_nothing_of_it_is_lost(name):
     ],
 )
 def test_a_mailbox_is_known_by_its_path(directory, place):
+    """Maildir++ folders belong to the user whose directory they are in."""
     assert mailbox_of(directory) == place
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
 def test_no_name_can_break_the_report(store, user, path):
     """Whatever a user or a file is called: it stays text."""
@@ -238,6 +242,7 @@ KNOWN_TAGS = {slash + tag for slash in ("", "/") for tag in TAGS.split()}
 
 
 def test_the_report_is_written_and_says_the_verdict(store, tmp_path):
+    """A page that cannot be written is exit 2."""
     page = tmp_path / "report.html"
     done = audit(store.root, "--html", page, "--key-id", CURRENT.id)
     assert done.exit_code == 1

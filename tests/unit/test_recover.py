@@ -147,6 +147,7 @@ def test_a_killed_worker_is_one_clear_error(store, tmp_path, monkeypatch):
 def test_a_mail_that_the_disk_cannot_read_is_listed_and_the_rest_comes_back(
     store, tmp_path, monkeypatch, size
 ):
+    """A failing disk does not end the recovery, whether a mail is read at once or streamed."""
     broken = store.put(bytes(size), name="9.broken")
 
     def readinto(self, buffer, real=io.FileIO.readinto):
@@ -164,6 +165,7 @@ def test_a_mail_that_the_disk_cannot_read_is_listed_and_the_rest_comes_back(
 
 
 def test_eml_and_mbox_by_choice(store, tmp_path):
+    """An mbox has its From lines quoted, and a second run writes it once more."""
     recover(str(store.root), str(tmp_path / "eml"), RING, layout=Layout.EML)
     assert (tmp_path / "eml/example.test/bob/INBOX/packed,S=60:2,.eml").read_bytes() == MAIL
     for _ in range(2):
@@ -176,6 +178,7 @@ def test_eml_and_mbox_by_choice(store, tmp_path):
 
 
 def test_loops_fifos_and_foreign_formats_are_no_trouble(store, tmp_path):
+    """Nothing but regular files is opened, and mdbox is listed as not recovered."""
     os.symlink(store.root, store.root / "example.test/loop")
     os.mkfifo(store.root / "example.test/ann/cur/fifo")
     (store.root / "example.test/ann/storage").mkdir()
@@ -187,6 +190,7 @@ def test_loops_fifos_and_foreign_formats_are_no_trouble(store, tmp_path):
 
 @pytest.mark.parametrize("out", ["mail", "mail/inside", "."])
 def test_an_output_inside_the_store_is_refused(store, keys, tmp_path, out):
+    """The store is not changed by its own recovery."""
     done = run("recover", store.root, "--key", keys, "--out", tmp_path / out)
     assert done.exit_code == 2
     assert "contain one another" in done.stderr
@@ -238,6 +242,7 @@ def test_a_link_out_of_the_store_is_listed_as_not_recovered(store, keys, tmp_pat
 
 
 def test_the_drill_proves_each_key_id_in_use(store, tmp_path):
+    """Mail in clear is counted and is no fault."""
     pem = tmp_path / "ring.pem"
     pem.write_text(CURRENT.pem + RETIRED.pem)
     done = run("drill", store.root, "--escrow", pem, "--json")
@@ -249,6 +254,7 @@ def test_the_drill_proves_each_key_id_in_use(store, tmp_path):
 
 
 def test_the_drill_names_the_key_that_is_missing_in_escrow(store, tmp_path):
+    """Exit 1; a missing file or argument is exit 2."""
     pem = tmp_path / "ring.pem"
     pem.write_text(CURRENT.pem)
     done = run("drill", store.root, "--escrow", pem)
@@ -273,6 +279,7 @@ def test_a_drill_without_encrypted_mail_proves_nothing(tmp_path, folder, said):
 
 
 def test_a_drill_that_could_not_look_at_everything_proves_nothing(store, tmp_path):
+    """Exit 2: mail of another key may be in what was not looked at."""
     pem = tmp_path / "ring.pem"
     pem.write_text(CURRENT.pem + RETIRED.pem)
     (store.root / "example.test/ann/m.1").write_bytes(b"x")
@@ -282,7 +289,8 @@ def test_a_drill_that_could_not_look_at_everything_proves_nothing(store, tmp_pat
     assert (found["proven"], found["not_looked_at"]) == (False, 1)
 
 
-def test_inspect_tells_what_files_are(store, keys, tmp_path):
+def test_inspect_reports_what_files_are(store, keys, tmp_path):
+    """State, keys and compression, and whether the given keys open them."""
     names = list(store.plain)
     done = run("inspect", *(store.root / name for name in names), "--key", keys, "--json")
     assert done.exit_code == 1
@@ -298,5 +306,6 @@ def test_inspect_tells_what_files_are(store, keys, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["verify", "inspect", "audit", "escrow", "drill", "recover"])
-def test_the_help_of_each_command_tells_its_exit_codes(command):
+def test_the_help_of_each_command_lists_its_exit_codes(command):
+    """Scripts rely on them."""
     assert "Exit codes: 0" in run(command, "--help").stdout

@@ -6,12 +6,12 @@ from html import unescape
 import pytest
 
 from mailcrypt_component.store.audit import MEANINGS, Audit, State
-from mailcrypt_component.store.maildir import Place
+from mailcrypt_component.store.maildir import Mailbox
 from mailcrypt_component.store.report import report
 from mailcrypt_component.store.tally import NOT_ENCRYPTED, Tally
 
 CURRENT, RETIRED, UNKNOWN = (digit * 64 for digit in "1ab")
-ANN = Place("example.test/ann", "INBOX")
+ANN = Mailbox("example.test/ann", "INBOX")
 
 
 def page(counts, key_ids=(CURRENT, RETIRED), place=ANN, host="", examples=()):
@@ -77,7 +77,7 @@ def test_bad_states_come_first_in_what_to_do():
 
 def test_no_name_is_cut():
     """Key ids and users are there in full, and nothing on the page shortens them."""
-    place = Place("example.test/a-very-long-name-that-differs-at-its-end-01", "Archive.2019")
+    place = Mailbox("example.test/a-very-long-name-that-differs-at-its-end-01", "Archive.2019")
     html = page({CURRENT: 1, RETIRED: 1}, place=place)
     assert {CURRENT, RETIRED, place.user, place.folder} <= set(text_of(html).split())
     assert "ellipsis" not in html
@@ -87,7 +87,7 @@ def test_no_name_is_cut():
 def test_hostile_names_are_escaped():
     """A folder's name cannot become markup, in text or in an attribute."""
     evil = "<script>alert(1)</script>\"'onload=x"
-    place = Place(evil, evil)
+    place = Mailbox(evil, evil)
     html = page({"clear": 1}, place=place, host=evil, examples=[("clear", evil)])
     assert "<script" not in html
     assert html.count("onload=x") == html.count("&lt;script&gt;alert(1)&lt;/script&gt;")

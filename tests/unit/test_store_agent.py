@@ -200,6 +200,7 @@ def test_a_link_out_of_the_store_is_counted_and_not_followed(store, tmp_path):
 
 
 def test_mbox_in_an_account_called_new_belongs_to_that_account(store):
+    """The account's name is not taken for a mail folder."""
     store.put(b"x", user="example.test/new")
     (store.root / "example.test/new/mbox").write_bytes(b"From ann Mon\n\nhello")
     assert found(store)["example.test/new/mbox"].kind == MBOX
@@ -239,11 +240,13 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_a_message_arrives_as_it_was_sent(value):
+    """Any nesting of JSON values and bytes."""
     assert receive(io.BytesIO(packed(value))) == value
 
 
 @given(st.lists(st.binary(max_size=20), max_size=4))
 def test_a_message_that_is_cut_off_anywhere_is_the_end_of_the_input(value):
+    """Half a message is never taken for a whole one."""
     message = packed(value)
     for size in range(len(message)):
         with pytest.raises(EOFError):
@@ -260,6 +263,7 @@ def test_what_the_engine_says_instead_is_passed_on():
 
 
 def test_a_question_that_is_not_known_is_an_error(store, tmp_path):
+    """Only listed methods can be called, and the agent goes on."""
     store.put(b"x")
     with agent_on(store.root, tmp_path / "agent") as agent:
         with pytest.raises(OSError, match="unknown question close"):
@@ -276,7 +280,8 @@ def test_a_fault_of_the_file_system_keeps_its_number(store, tmp_path):
         assert [fields[0] for fields in agent.each("listings")] == [b"example.test/ann/cur"]
 
 
-def test_an_agent_that_dies_is_told_with_what_to_do(store, tmp_path):
+def test_an_agent_that_dies_is_one_clear_error(store, tmp_path):
+    """The error carries the hint of the caller."""
     store.put(b"x")
     with agent_on(store.root, tmp_path / "agent") as agent:
         agent._session.kill()
@@ -350,6 +355,7 @@ def test_new_files_are_removed_when_a_run_ends_early(store):
 
 
 def test_a_store_is_locked_by_one_writer(store):
+    """A second run is kept out until the first one ends."""
     store.put(b"x")
     one, other = (Writer(os.fsencode(store.root)) for _ in range(2))
     assert one.lock()
@@ -360,6 +366,7 @@ def test_a_store_is_locked_by_one_writer(store):
 
 
 def test_a_stat_says_whether_a_file_was_replaced():
+    """Reading a file or changing its mode does not make it another one."""
     stat = FileStat(1, 2, 3, 4, 1, 0, 0, 0o600)
     assert stat._replace(atime=9, mode=0o644).identity == stat.identity
     assert stat._replace(mtime=9).identity != stat.identity

@@ -8,12 +8,15 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from mailcrypt_component.cli import main
 from mailcrypt_component.dcrypt.decrypt import decrypt_bytes
+from mailcrypt_component.dcrypt.key_id import key_id
+from mailcrypt_component.dcrypt.keys import load_private_key
 from mailcrypt_component.model.errors import KeyFault
 from mailcrypt_component.store.agent import writer
 from mailcrypt_component.store.encrypt import EncryptionJob, encrypt_store
@@ -21,6 +24,7 @@ from mailcrypt_component.store.local.files import local_files
 from mailcrypt_component.store.local.walk import count
 from tests.store import Key, Store, valid
 
+VECTORS = Path(__file__).parents[1] / "vectors"
 CURRENT, RETIRED, LOST = Key(), Key(), Key()
 RING = {**CURRENT.ring, **RETIRED.ring}
 
@@ -56,6 +60,7 @@ def run(store, *argv):
 
 
 def test_a_dry_run_changes_nothing_and_says_what_there_is_to_do(store):
+    """Exit 1, because there is something to encrypt."""
     before = {path: path.stat().st_ino for path in store.root.rglob("*")}
     done = run(store, "--json")
     assert done.exit_code == 1, done.output
@@ -65,6 +70,7 @@ def test_a_dry_run_changes_nothing_and_says_what_there_is_to_do(store):
 
 
 def test_every_mail_is_encrypted_and_keeps_all_that_clients_see(store):
+    """Name, time, mode, owner and content; a second run finds nothing to do."""
     before = facts(store)
     done = run(store, "--apply", "--json")
     assert done.exit_code == 0, done.output
@@ -75,6 +81,7 @@ def test_every_mail_is_encrypted_and_keeps_all_that_clients_see(store):
 
 
 def test_what_cannot_be_handled_is_left_alone_and_listed(store):
+    """Exit 1, and not a byte of it is changed."""
     lost = store.encrypt(b"lost", LOST)
     empty = store.put(b"")
     kept = {name: (store.root / name).read_bytes() for name in (lost, empty)}
@@ -132,6 +139,7 @@ def test_a_mail_that_the_disk_cannot_read_is_left_alone(store, monkeypatch, when
 
 
 def test_a_user_can_be_chosen(store):
+    """The mail of others stays as it is."""
     other = store.put(b"of bob", user="example.test/bob")
     assert run(store, "--apply", "--user", "example.test/bob").exit_code == 0
     assert count(str(store.root)).states() == {CURRENT.id: 2, RETIRED.id: 1, "clear": 1}
@@ -139,6 +147,7 @@ def test_a_user_can_be_chosen(store):
 
 
 def test_copies_that_are_one_file_stay_one_file(store):
+    """Hard links, as Dovecot makes them for copies, keep sharing their space."""
     first = store.put(b"copied by IMAP")
     names = [store.root / f"example.test/ann/.Sent/new/{n}.copy" for n in range(3)]
     for path in names:
@@ -150,6 +159,7 @@ def test_copies_that_are_one_file_stay_one_file(store):
 
 
 def test_the_current_keys_private_part_is_needed():
+    """Without it, what was written could not be decrypted to compare it."""
     with pytest.raises(KeyFault, match="no private key"):
         encrypt_store(pytest.fail, EncryptionJob(RETIRED.ring, CURRENT.id, apply=True))
 
@@ -247,3 +257,15 @@ def test_kills_at_random_moments_lose_and_double_nothing(tmp_path):
     expected = [f"mail {n}".encode() for n in range(600) if n not in removed]
     assert sorted(plain) == sorted(expected)
     assert not list(store.root.rglob("tmp/*"))
+
+
+def test_mail_of_format_version_1_is_encrypted_again(store):
+    """By a retired key that its header names by the id of that version."""
+    key = load_private_key((VECTORS / "keys/p256.pem").read_bytes())
+    old = (VECTORS / "encrypted/2.3-p256-version-1-small").read_bytes()
+    path = store.root / store.put(old, user="example.test/bob")
+    ring = {**RING, key_id(key.public_key()): key}
+    with local_files(str(store.root)) as opened:
+        found = encrypt_store(opened, EncryptionJob(ring, CURRENT.id, apply=True), workers=1)
+    assert found.left == {}
+    assert decrypt_bytes(path.read_bytes(), RING) == decrypt_bytes(old, ring)

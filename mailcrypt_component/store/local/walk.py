@@ -72,7 +72,7 @@ def count(
 
 
 def number_of_files(root: str) -> int:
-    """Return how many files lie below a directory, by their names alone.
+    """Return how many files are below a directory, by their names alone.
 
     Raises:
         UnreachableError: The directory cannot be read.
