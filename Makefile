@@ -19,11 +19,11 @@ config :=
 prepared := setup
 endif
 
-.PHONY: help setup image stack up preview down verify password test test-all test-unit lint bench clean
+.PHONY: help setup image stack up preview down status verify repair password test test-all test-unit lint bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
-	@echo "  STACK=dev|staging|prod chooses the stack of up, preview, down and verify (default dev)"
+	@echo "  STACK=dev|staging|prod chooses the stack (default dev)"
 
 setup:
 	@engine/setup all
@@ -37,7 +37,7 @@ image:
 stack: $(prepared)
 	@$(use) engine/stack $(STACK)
 
-up: stack ## set everything up and run a verified, encrypted mail server
+up: stack ## set everything up and run a proven, encrypted mail server
 	@$(use) pulumi up --stack $(STACK) $(config) --yes --skip-preview --suppress-outputs
 	@$(use) python -m mailcrypt_component.cli.summary $(STACK)
 
@@ -48,8 +48,15 @@ down: setup ## remove the stack's server (refused where it is protected)
 	@$(use) engine/stack --down $(STACK)
 	@engine/setup stop-docker
 
-verify: setup ## prove again, any time: is stored mail encrypted to the current key, and readable?
+status: setup ## show the server, its last proof, its mail and keys, and what to do next
+	@$(use) mailcrypt status --stack $(STACK)
+
+verify: setup ## prove now that stored mail is encrypted to the current key, and readable
 	@$(use) mailcrypt verify --stack $(STACK)
+
+repair: stack ## bring back a server that was removed, stopped or damaged; mail is left as it is
+	@$(use) mailcrypt repair --stack $(STACK) --yes $(config)
+	@$(use) python -m mailcrypt_component.cli.summary $(STACK)
 
 password: ## print the passwords that were made for accounts
 	@$(use) pulumi stack output accountPasswords --show-secrets --stack $(STACK)

@@ -1,84 +1,69 @@
-"""``mailcrypt encrypt`` against a loop over ``doveadm fs put``, mail by mail: ``make bench``.
+"""``mailcrypt encrypt`` against what one does with Dovecot's tools: ``make bench``.
 
-Both bring mail that lies in clear under a key, on the same disk, one after the other in
-each pair.  The loop is what one writes by hand: encrypt into a file beside, set its time,
-move it over; it does not read back, and does not survive a kill.
+The loop is what one writes by hand: ``doveadm fs put`` into a file beside the mail, set its time,
+move it over.  It does not read back, and does not survive a kill.  ``doveadm backup`` makes an
+encrypted copy of a mailbox in one process; it leaves the mail itself in clear.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+from benchmarks import doveadm
+from benchmarks.measure import folder, mailcrypt, ratio, seconds, span
 from tests.store import Key, Store
 
-PAIRS = 5
-IMAGE = "mailcrypt-dms-dev:12"
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROUNDS = 5
 MAILS = 2000
-LOOPED = 100
+FEW = 200
 SIZE = 3000
 LOOP = (
-    f"cd /store && for f in $(find . -path '*/cur/*' -type f | head -n {LOOPED}); do"
-    ' doveadm fs put crypt public_key_path=/public.pem:posix:prefix=/store/ "$f" "$f.new"'
-    ' && touch -r "$f" "$f.new" && mv "$f.new" "$f" || exit 1; done; sync -f .'
+    "cd /bench/looped && for f in $(find . -path '*/cur/*' -type f); do"
+    " doveadm fs put crypt public_key_path=/bench/public.pem:posix:prefix=/bench/looped/"
+    ' "$f" "$f.new" && touch -r "$f" "$f.new" && mv "$f.new" "$f" || exit 1; done; sync -f .'
 )
 
 
-def ours(store: Path, pem: Path) -> float:
-    """Return how long ``mailcrypt encrypt`` takes for one mail, as a whole process, in seconds."""
-    argv = ["encrypt", str(store), "--key", str(pem), "--apply", "--json"]
-    begin = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-m", "mailcrypt_component.cli", *argv],
-        stdout=subprocess.DEVNULL,
-        check=True,
-    )
-    return (time.perf_counter() - begin) / MAILS
+def fill(root: Path, mails: int) -> None:
+    """Write mails in clear."""
+    store = Store(root)
+    for number in range(mails):
+        mail = b"Subject: encrypt\r\n\r\n" + os.urandom(SIZE // 2).hex().encode() + b"\r\n"
+        name = f"{number}.M1P1.mail,S={len(mail)},W={len(mail)}:2,S"
+        store.put(mail, user="u", name=name)
 
 
-def doveadm(store: Path, public: Path) -> float:
-    """Return how long the loop takes for one mail, in seconds, its container's start left out."""
-    timed = f"s=$(date +%s%N); {LOOP}; e=$(date +%s%N); echo $((e - s))"
-    argv = ["docker", "run", "--rm", "--entrypoint", "sh", "-v", f"{store}:/store"]
-    argv += ["-v", f"{public}:/public.pem:ro", IMAGE, "-c", timed]
-    done = subprocess.run(argv, capture_output=True, text=True, check=True)
-    return int(done.stdout.split()[-1]) / 1e9 / LOOPED
-
-
-def pair(folder: Path) -> tuple[float, float]:
-    """Return both times on fresh copies of one store."""
+def one_round(place: Path) -> tuple[float, float, float]:
+    """Return the times for one mail in seconds: ours, the loop's and the backup's."""
     key = Key()
-    (folder / "key.pem").write_text(key.pem)
-    (folder / "public.pem").write_text(key.public_pem)
-    for name in ("ours", "theirs"):
-        store = Store(folder / name)
-        for number in range(MAILS):
-            store.put(os.urandom(SIZE), name=f"{number}.M1P1.mail,S={SIZE}")
-    took = ours(folder / "ours", folder / "key.pem")
-    return took, doveadm(folder / "theirs", folder / "public.pem")
+    (place / "key.pem").write_text(key.pem)
+    (place / "public.pem").write_text(key.public_pem)
+    fill(place / "ours", MAILS)
+    fill(place / "looped", FEW)
+    fill(place / "copied", FEW)
+    argv = mailcrypt("encrypt", place / "ours", "--key", place / "key.pem", "--apply", "--json")
+    ours = seconds(argv) / MAILS
+    doveadm.own(place)
+    looped = doveadm.timed(place, LOOP) / FEW
+    return ours, looped, doveadm.backup(place, "copied/u", encrypt=True) / FEW
 
 
 def main() -> None:
     """Print the comparison."""
-    pairs = []
-    for _ in range(PAIRS):
-        folder = Path(tempfile.mkdtemp(prefix="mailcrypt-bench-"))
-        try:
-            pairs.append(pair(folder))
-        finally:
-            shutil.rmtree(folder)
-    ratios = sorted(theirs / mine for mine, theirs in pairs)
-    mine, theirs = (1000 * statistics.median(column) for column in zip(*pairs, strict=True))
-    print(
-        f"encrypt {mine:.2f} ms a mail, the loop {theirs:.2f} ms: "
-        f"{statistics.median(ratios):.1f} times as fast ({ratios[0]:.1f}-{ratios[-1]:.1f})"
+    rows = []
+    for _ in range(ROUNDS):
+        with folder() as place:
+            rows.append(one_round(place))
+    ours, looped, copied = (
+        [1000 * value for value in column] for column in zip(*rows, strict=True)
     )
+    print(f"encrypt: {span(ours)} ms a mail of {SIZE:,} bytes, on the disk")
+    print(f"  {ratio(looped, ours, '.1f')} x as fast as a loop of doveadm, {span(looped)} ms")
+    print(f"  {ratio(copied, ours, '.1f')} x as fast as doveadm backup, {span(copied)} ms")
 
 
 if __name__ == "__main__":

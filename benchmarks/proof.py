@@ -50,10 +50,10 @@ def by_hand(facts: Mapping[str, Any], address: str) -> float:
     while not (numbers := client.search(None, "ALL")[1][0].split()):
         time.sleep(0.01)
         client.noop()
-    body = client.fetch(numbers[0].decode(), "(BODY.PEEK[])")[1][0][1]
+    (answer, *_) = client.fetch(numbers[0].decode(), "(BODY.PEEK[])")[1]
     took = time.perf_counter() - start
-    if not body.endswith(b"by hand\r\n"):
-        raise SystemExit(f"another mail came back: {body!r}")
+    if not isinstance(answer, tuple) or not answer[1].endswith(b"by hand\r\n"):
+        raise SystemExit(f"another mail came back: {answer!r}")
     client.store("1:*", "+FLAGS.SILENT", r"(\Deleted)")
     client.expunge()
     client.logout()

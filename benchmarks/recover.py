@@ -1,9 +1,10 @@
-"""Recovery against a loop of ``doveadm fs get crypt``, and against the format's own limit.
+"""Recovery against Dovecot's tools, and against the format's own limit: ``make bench``.
 
-The limit: PBKDF2 of 2,048 rounds, one ECDH and AES-GCM a mail, bare, on the same cores in
-the same run, once with the PBKDF2 of Python's hashlib and once with that of cryptography,
-whose OpenSSL is a newer one and takes half the time.  Store and output lie in memory, so that
-the disk is not measured.
+Dovecot's: a loop of ``doveadm fs get crypt``, and ``doveadm backup`` of a mailbox in one process.
+
+The limit: PBKDF2 of 2,048 rounds, one ECDH and AES-GCM a mail, bare, on the same cores, once
+with the PBKDF2 of Python's hashlib and once with that of cryptography, whose OpenSSL is a newer
+one and takes half the time.  Store and output are in memory, so that the disk is not measured.
 """
 
 from __future__ import annotations
@@ -11,12 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -24,16 +20,21 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 
+from benchmarks import doveadm
+from benchmarks.measure import MEMORY, folder, mailcrypt, ratio, seconds, span
 from mailcrypt_component.store.workers import cores, in_processes
 from tests.store import Key, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
+    from pathlib import Path
 
-PAIRS = 5
-IMAGE = "mailcrypt-dms-dev:12"
+ROUNDS = 5
 LOOPED = 60
-MEMORY = "/dev/shm"  # noqa: S108
+LOOP = (
+    f"for f in $(find /bench/store -type f | head -n {LOOPED}); do doveadm fs get crypt"
+    " private_key_path=/bench/key.pem:posix:prefix=/ ${f#/} >/dev/null || exit 1; done"
+)
 
 
 def by_hashlib(secret: bytes) -> bytes:
@@ -42,12 +43,12 @@ def by_hashlib(secret: bytes) -> bytes:
 
 
 def by_cryptography(secret: bytes) -> bytes:
-    """Derive as we do."""
+    """Derive as mailcrypt does."""
     return PBKDF2HMAC(SHA256(), 48, b"x" * 65, 2048).derive(secret)
 
 
 def bare(derive: Callable[[bytes], bytes], mails: int, size: int) -> float:
-    """Return how long what the format asks for takes, on all cores."""
+    """Return how long the format's own work takes, on all cores."""
     key = ec.generate_private_key(ec.SECP256R1())
     other = ec.generate_private_key(ec.SECP256R1()).public_key()
     cipher, encrypted = AESGCM(bytes(32)), AESGCM(bytes(32)).encrypt(bytes(12), bytes(size), b"")
@@ -65,70 +66,51 @@ def bare(derive: Callable[[bytes], bytes], mails: int, size: int) -> float:
     return time.perf_counter() - begin
 
 
-def ours(store: Path, pem: Path) -> float:
+def ours(place: Path) -> float:
     """Return how long ``mailcrypt recover`` takes, as a whole process.
 
     What the run before has written is freed at the last moment: a virtual machine gives
     memory that is free for seconds back to its host, and getting it again is slow.
     """
-    out = store.parent / "out"
-    argv = ["recover", str(store), "--key", str(pem), "--out", str(out), "--json"]
+    out, key = place / "out", place / "key.pem"
     shutil.rmtree(out, ignore_errors=True)
-    begin = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-m", "mailcrypt_component.cli", *argv],
-        stdout=subprocess.DEVNULL,
-        check=True,
-    )
-    return time.perf_counter() - begin
+    return seconds(mailcrypt("recover", place / "store", "--key", key, "--out", out, "--json"))
 
 
-def doveadm(store: Path, pem: Path) -> float:
-    """Return how long one mail takes in a loop of doveadm, in seconds."""
-    loop = (
-        f"for f in $(find /store -type f | head -n {LOOPED}); do doveadm fs get crypt"
-        " private_key_path=/key.pem:posix:prefix=/ ${f#/} >/dev/null || exit 1; done"
-    )
-    timed = f"s=$(date +%s%N); {loop}; e=$(date +%s%N); echo $((e - s))"
-    argv = ["docker", "run", "--rm", "--entrypoint", "sh", "-v", f"{store}:/store:ro"]
-    argv += ["-v", f"{pem}:/key.pem:ro", IMAGE, "-c", timed]
-    done = subprocess.run(argv, capture_output=True, text=True, check=True)
-    return int(done.stdout.split()[-1]) / 1e9 / LOOPED
+def fill(place: Path, mails: int, size: int) -> None:
+    """Write a mailbox and its keys."""
+    key, store = Key(), Store(place / "store")
+    (place / "key.pem").write_text(key.pem)
+    (place / "public.pem").write_text(key.public_pem)
+    head = b"Subject: recover\r\n\r\n"
+    for number in range(mails):
+        mail = head + os.urandom(size // 2).hex().encode()[: size - len(head) - 2] + b"\r\n"
+        name = f"{number}.M1P1.mail,S={len(mail)},W={len(mail)}:2,S"
+        store.encrypt(mail, key, user="u", name=name)
 
 
 def compare(mails: int, size: int) -> None:
     """Print one comparison."""
-    folder = Path(tempfile.mkdtemp(prefix="mailcrypt-bench-", dir=MEMORY))
-    try:
-        key, store = Key(), Store(folder / "store")
-        for number in range(mails):
-            mail = b"Subject: recover\n\n" + os.urandom(size)
-            store.encrypt(mail[:size], key, name=f"{number}.M1P1.mail")
-        pem = folder / "key.pem"
-        pem.write_text(key.pem)
-        ours(store.root, pem)
+    with folder(MEMORY) as place:
+        fill(place, mails, size)
+        doveadm.own(place)
+        ours(place)
         rows = [
             (
-                ours(store.root, pem),
+                ours(place),
                 bare(by_hashlib, mails, size),
                 bare(by_cryptography, mails, size),
-                doveadm(store.root, pem) * mails,
+                doveadm.timed(place, LOOP) / LOOPED * mails,
+                doveadm.backup(place, "store/u", encrypt=False),
             )
-            for _ in range(PAIRS)
+            for _ in range(ROUNDS)
         ]
-    finally:
-        shutil.rmtree(folder)
-    print(f"{mails} mails of {size:,} bytes: {statistics.median(row[0] for row in rows):.2f} s")
-    for name, column in (("hashlib", 1), ("cryptography", 2)):
-        print(f"  {ratio(rows, column, '.0%')} of the limit with {name}'s PBKDF2")
-    print(f"  {ratio(rows, 3, '.1f')} times a loop of doveadm")
-
-
-def ratio(rows: Sequence[Sequence[float]], column: int, form: str) -> str:
-    """Return median, least and most of a column against ours."""
-    found = sorted(row[column] / row[0] for row in rows)
-    shown = [format(value, form) for value in (statistics.median(found), found[0], found[-1])]
-    return "{} ({}-{})".format(*shown)
+    took, hashlib_limit, cryptography_limit, looped, copied = zip(*rows, strict=True)
+    print(f"recover {mails:,} mails of {size:,} bytes: {span(took)} s")
+    print(f"  {ratio(hashlib_limit, took, '.0%')} of the limit with hashlib's PBKDF2")
+    print(f"  {ratio(cryptography_limit, took, '.0%')} of the limit with cryptography's PBKDF2")
+    print(f"  {ratio(looped, took, '.1f')} x as fast as a loop of doveadm")
+    print(f"  {ratio(copied, took, '.1f')} x as fast as doveadm backup, {span(copied)} s")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A real browser that opens a page and takes a picture of it."""
+"""Takes screenshots of a page in a real browser."""
 
 import shutil
 import struct

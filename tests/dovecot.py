@@ -31,7 +31,7 @@ _COMPRESS = {
 
 
 class Dovecot:
-    """One Dovecot in a container, with one key."""
+    """One Dovecot in a container."""
 
     def __init__(self, container, dialect):
         self._container, self._dialect = container, dialect
@@ -64,13 +64,15 @@ class Dovecot:
 
 
 @contextlib.contextmanager
-def dovecot(dialect, pem, public_pem):
-    """Run the Dovecot of a dialect with one key."""
-    model = CryptModel((KeyFiles("k1", "/certs/k1.pem"),), "/certs/current.pub.pem")
+def dovecot(dialect, pem, public_pem, retired=()):
+    """Run the Dovecot of a dialect with a current key, and any number of retired ones."""
+    pems = {f"k{number}": key for number, key in enumerate((pem, *retired))}
+    key_files = tuple(KeyFiles(name, f"/certs/{name}.pem") for name in pems)
+    model = CryptModel(key_files, "/certs/current.pub.pem")
     files = [
         File(dms.CUSTOM_CONF, render(model, dialect).encode(), mode=0o644),
         File("/etc/dovecot/local.conf", _EXTRA[dialect].encode(), mode=0o644),
-        File("/certs/k1.pem", pem),
+        *(File(f"/certs/{name}.pem", key) for name, key in pems.items()),
         File("/certs/current.pub.pem", public_pem, mode=0o644),
     ]
     with throwaway(

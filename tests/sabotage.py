@@ -1,17 +1,20 @@
-"""What can go wrong with a server that stores mail encrypted, and what is to be said of it.
+"""What can go wrong with a server that stores mail encrypted, and what has to be reported.
 
 Each row is deployed for real: as ``dovecot.cf`` or ``user-patches.sh`` in the configuration
 folder, which docker-mailserver reads when it starts, or as a setting of the stack.
 """
 
 import base64
+import contextlib
 import json
+import re
 import subprocess
 from dataclasses import dataclass, field
 
 from mailcrypt_component.checks.proof.run import verify
 from mailcrypt_component.checks.proof.target import target_of
 from mailcrypt_component.model import dms
+from mailcrypt_component.model.key_ring import PUBLIC_KEY_PATH
 from tests.stacks import ALL, MARK, ROOT
 
 V2_3, V2_4 = "2.3", "2.4"
@@ -22,7 +25,7 @@ PROBE = "mailcrypt-probe@example.test"
 
 @dataclass(frozen=True)
 class Row:
-    """One sabotage: what it does, and the words that have to be in what ``up`` prints."""
+    """One sabotage: what it does, and the words that ``up`` has to print."""
 
     words: str
     dovecot_cf: dict[str, str] = field(default_factory=dict)
@@ -30,7 +33,7 @@ class Row:
     settings: dict[str, object] = field(default_factory=dict)
     applies_to: tuple[str, ...] = (V2_3, V2_4)
     always: bool = False
-    """Whether ``make test`` deploys it, too, on one of the servers; ``make test-all`` does all."""
+    """Whether ``make test`` deploys it, on one of the servers; ``make test-all`` deploys all."""
 
 
 def both(text):
@@ -53,6 +56,27 @@ def header_check(action):
     )
 
 
+def sieve_script(script):
+    """Return dovecot.cf and user-patches.sh that run a sieve script on every delivery."""
+    folder = "/usr/lib/dovecot/sieve-global"
+    return (
+        {
+            V2_3: f"plugin {{\n  sieve_before = {folder}/probe.sieve\n}}\n",
+            V2_4: f"sieve_script probe {{\n  type = before\n  path = {folder}/probe.sieve\n}}\n",
+        },
+        both(f"printf '{script}' > {folder}/probe.sieve\nsievec {folder}/probe.sieve\n"),
+    )
+
+
+def imap_listeners(imap, imaps):
+    return both(
+        "service imap-login {\n"
+        f"  inet_listener imap {{\n    {imap}\n  }}\n"
+        f"  inet_listener imaps {{\n    {imaps}\n  }}\n"
+        "}\n"
+    )
+
+
 OTHER_DIALECT = {
     V2_3: "mail_plugins {\n  mail_crypt = yes\n}\n",
     V2_4: "plugin {\n  mail_crypt_save_version = 2\n}\n",
@@ -70,6 +94,8 @@ def in_background(script):
     return f"({script}) >/dev/null 2>&1 &\n"
 
 
+# Where the keys are in memory, the server cannot change them.
+KEYS_ON_DISK = {"keyCustody": "disk"}
 FOREIGN_PUBLIC = "openssl ecparam -name prime256v1 -genkey -noout | openssl ec -pubout"
 ROWS = {
     "lmtp does not load it": Row("mail_crypt is not loaded by lmtp", unloaded("lmtp"), always=True),
@@ -90,7 +116,7 @@ ROWS = {
         always=True,
     ),
     "it encrypts nothing": Row(
-        "lies there in clear",
+        "was just stored lies in clear",
         {
             V2_3: "plugin {\n  mail_crypt_save_version = 0\n}\n",
             V2_4: "crypt_write_algorithm =\n",
@@ -114,18 +140,25 @@ ROWS = {
     "SEC1 key": Row(
         "Couldn't parse private key",
         patches=both("openssl ec -in /certs/k1.pem -out /root/s && cat /root/s > /certs/k1.pem\n"),
+        settings=KEYS_ON_DISK,
         always=True,
     ),
-    "empty key": Row("Couldn't parse private key", patches=both(": > /certs/k1.pem\n")),
-    "missing key": Row("k1.pem", patches=both("rm /certs/k1.pem\n")),
-    "unreadable key": Row("k1.pem", patches=both("rm /certs/k1.pem; mkdir /certs/k1.pem\n")),
+    "empty key": Row(
+        "Couldn't parse private key", patches=both(": > /certs/k1.pem\n"), settings=KEYS_ON_DISK
+    ),
+    "missing key": Row("k1.pem", patches=both("rm /certs/k1.pem\n"), settings=KEYS_ON_DISK),
+    "unreadable key": Row(
+        "k1.pem",
+        patches=both("rm /certs/k1.pem; mkdir /certs/k1.pem\n"),
+        settings=KEYS_ON_DISK,
+    ),
     "public key of another pair": Row(
         "is not the declared ring's",
-        patches=both(f"{FOREIGN_PUBLIC} > /certs/current.pub.pem\n"),
+        patches=both(f"{FOREIGN_PUBLIC} > {PUBLIC_KEY_PATH}\n"),
         always=True,
     ),
     "mail on another volume": Row(
-        "IMAP shows both probe mails, and",
+        "stored 2 probe mails, of which 0 in the mail volume",
         {
             V2_3: "mail_location = maildir:/srv/mail/%d/%n\n",
             V2_4: "mail_path = /srv/mail/%{user | domain}/%{user | username}\n",
@@ -134,7 +167,7 @@ ROWS = {
         always=True,
     ),
     "mbox": Row(
-        "IMAP shows both probe mails, and",
+        "stored 2 probe mails, of which 0 in the mail volume",
         {
             V2_3: "mail_location = mbox:/var/mail/%d/%n/boxes:INBOX=/var/mail/%d/%n/inbox\n",
             V2_4: "mail_driver = mbox\n"
@@ -200,7 +233,30 @@ ROWS = {
         ),
     ),
     "the host name is the mail's domain": Row(
-        "take another host name", patches=both("postconf -e 'mydestination = example.test'\n")
+        "use another host name", patches=both("postconf -e 'mydestination = example.test'\n")
+    ),
+    "a sieve script discards": Row(
+        "stored it in no folder",
+        *sieve_script("discard;\\n"),
+        always=True,
+    ),
+    "IMAP's ports are closed": Row(
+        "each of its ports is closed", imap_listeners("port = 0", "port = 0"), always=True
+    ),
+    "subjects in the log": Row(
+        "mail.log: the content of a probe mail", patches=header_check("INFO")
+    ),
+    "the search finds nothing": Row(
+        "did not find its own control",
+        patches=both("printf '#!/bin/sh\\n' > /usr/local/bin/find; chmod +x /usr/local/bin/find\n"),
+    ),
+    "the search fails": Row(
+        "the search in clear failed",
+        patches=both(
+            "printf '#!/bin/sh\\necho no find >&2; exit 1\\n' > /usr/local/bin/grep;"
+            " chmod +x /usr/local/bin/grep\n"
+        ),
+        always=True,
     ),
     "over quota": Row(
         "Quota exceeded",
@@ -214,11 +270,34 @@ ROWS = {
 }
 
 
-def rows_of(dialect):
+HARMLESS_ROWS = {
+    "an archive's copies bounce": Row(
+        "one mail through Postfix and LMTP",
+        patches=both("postconf -e 'always_bcc = archive@example.test'\n"),
+        always=True,
+    ),
+    "a sieve script files by sender": Row(
+        "the first was filed into Probes",
+        *sieve_script(
+            'require ["fileinto", "mailbox"];\\n'
+            'if header :contains "From" "mailcrypt-probe" { fileinto :create "Probes"; }\\n'
+        ),
+        always=True,
+    ),
+    "IMAP in clear is closed": Row("both mails, byte for byte", imap_listeners("port = 0", "")),
+    "IMAPS is closed": Row("both mails, byte for byte", imap_listeners("", "port = 0")),
+    "IMAP behind a proxy": Row(
+        "both mails, byte for byte", imap_listeners("haproxy = yes", "haproxy = yes")
+    ),
+}
+"""What a server may be like: the words have to be in the evidence of a proof that holds."""
+
+
+def rows_of(dialect, rows=ROWS):
     """Return the rows that are deployed on a dialect."""
     if ALL:
-        return [name for name, row in ROWS.items() if dialect in row.applies_to]
-    return [name for name, row in ROWS.items() if row.always][dialect == V2_4 :: 2]
+        return [name for name, row in rows.items() if dialect in row.applies_to]
+    return [name for name, row in rows.items() if row.always][dialect == V2_4 :: 2]
 
 
 def in_volume(stack, volume, script, stdin=""):
@@ -229,58 +308,103 @@ def in_volume(stack, volume, script, stdin=""):
 
 
 def red_red_green(stack, dialect, name):
-    """Deploy a row, twice red with its words; take it away, green within one up."""
+    """Deploy a row: up fails twice with its words; without it, one up succeeds."""
     row = ROWS[name]
+    with deployed(stack, dialect, name, row) as wanted:
+        for printed in (stack.red(**wanted), stack.red()):
+            assert row.words in printed, printed
+    assert "proven" in stack.green() or name in AT_PREFLIGHT
+
+
+def green(stack, dialect, name):
+    """Deploy a harmless row: the proof holds, and its evidence has the row's words."""
+    row = HARMLESS_ROWS[name]
+    with deployed(stack, dialect, name, row) as wanted:
+        printed = stack.green(**wanted)
+        assert row.words in printed, printed
+    stack.green()
+
+
+@contextlib.contextmanager
+def deployed(stack, dialect, name, row):
+    """Put a row's files into the configuration folder; yield the settings that deploy it."""
     files = {"dovecot.cf": row.dovecot_cf, "user-patches.sh": row.patches}
     for file, text in files.items():
         if dialect in text:
             in_volume(stack, "config", f"cat > /volume/{file}", text[dialect])
-    wanted = {"environment": {"SABOTAGE": name}, **row.settings}
+    # An unsafe server is stopped by default; then the second up would only find that.
+    wanted = {"environment": {"SABOTAGE": name}, "stopUnproven": False, **row.settings}
     if "mounts" in wanted:
         small = ["--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt", "o=size=64k"]
         stack.docker("volume", "create", *small, SMALL)
     try:
-        for printed in (stack.red(**wanted), stack.red()):
-            assert row.words in printed, printed
+        yield wanted
     finally:
         in_volume(stack, "config", "rm -f /volume/dovecot.cf /volume/user-patches.sh")
         stack.configure(**{setting: stack.base.get(setting) for setting in wanted})
-    assert "proven" in stack.green() or name in AT_PREFLIGHT
-    if "mounts" in wanted:
-        stack.docker("volume", "rm", SMALL)
 
 
 AT_PREFLIGHT = frozenset({"lmtp does not load it", "imap does not load it"})
-"""These never touch the server, so that there is nothing to prove anew."""
+"""Preflight refuses these, so the server stays as it was proven."""
+
+
+FOREIGN_MAIL = "/volume/example.test/user/cur/1.a.b:2,S"
+
+
+@contextlib.contextmanager
+def foreign_mail(stack):
+    """Put a mail into the user's inbox that is encrypted to a key of nobody's ring."""
+    encrypted = ROOT / "tests/vectors/encrypted/2.3-p256-long"
+    text = base64.b64encode(encrypted.read_bytes()).decode()
+    script = f"mkdir -p {FOREIGN_MAIL.rpartition('/')[0]}; base64 -d > {FOREIGN_MAIL}"
+    in_volume(stack, "mail", script, text)
+    try:
+        yield
+    finally:
+        in_volume(stack, "mail", f"rm {FOREIGN_MAIL}")
 
 
 def foreign_mail_is_refused(stack, dialect):
-    """A mail in the volume that the ring does not open: the server is not touched."""
+    """Preflight refuses a ring that does not open a mail of the volume; the server stays."""
     before = stack.container_id()
-    encrypted = ROOT / "tests/vectors/encrypted/2.3-p256-long"
-    in_volume(
-        stack,
-        "mail",
-        "d=/volume/example.test/user/cur; mkdir -p $d; base64 -d > $d/1.a.b:2,S",
-        subprocess.run(
-            ["base64", str(encrypted)], capture_output=True, text=True, check=True
-        ).stdout,
-    )
     wanted = {"environment": {"SABOTAGE": f"foreign {dialect}"}, "keys": [{"name": "k1"}]}
-    try:
+    with foreign_mail(stack):
         for printed in (stack.red(**wanted, mounts=HARMLESS), stack.red()):
-            assert "1 mails are encrypted to key" in printed
+            assert re.search("1 mails? (is|are) encrypted to key", printed), printed
             assert stack.container_id() == before
-    finally:
-        in_volume(stack, "mail", "rm /volume/example.test/user/cur/1.a.b:2,S")
     stack.green(environment=None, mounts=None, keys=None)
+
+
+def key_that_the_ring_lacks_is_found(stack):
+    """A running server's volume holds such a mail: verify is red, names key and user."""
+    with foreign_mail(stack):
+        done = stack.verify()
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "1 mail is encrypted to key" in done.stderr
+        assert "(example.test/user 1), which the ring lacks" in done.stderr
+        assert "giveUpKeys" in done.stderr
+    assert stack.verify().returncode == 0
+
+
+def wrong_retired_key_is_found(stack):
+    """Another key lies in the container in a retired key's place, so old mail is unreadable."""
+    stack.green(keys=[{"name": "k2"}, {"name": "k1"}], **KEYS_ON_DISK)
+    wrong = "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out /certs/k1.pem"
+    in_volume(stack, "config", "cat > /volume/user-patches.sh", f"{wrong}\n")
+    try:
+        for printed in (stack.red(environment={"SABOTAGE": "wrong retired key"}), stack.red()):
+            assert "cannot open a stored mail that is encrypted to key" in printed, printed
+    finally:
+        in_volume(stack, "config", "rm -f /volume/user-patches.sh")
+    stack.green(environment=None)
+    stack.green(keys=None, keyCustody=None)
 
 
 HARMLESS = [{"source": "/srv", "target": "/srv/harmless"}]
 
 
 def lost_account_is_found(stack, change):
-    """The probe account is not as it was; the command that the message names mends it."""
+    """The probe account was changed; the command in the message brings it back."""
     stack.run(f"setup email {change}")
     for printed in (stack.red(environment={"SABOTAGE": "account"}), stack.red()):
         assert f"the login of {PROBE} was refused" in printed
@@ -303,10 +427,22 @@ EVERYTHING = (
 
 
 def proofs_in_a_row(stack):
-    """No false alarm, and nothing in the server is different afterwards."""
+    """Every proof holds, and nothing in the server is different afterwards."""
     target = target_of(json.loads(stack.outputs()["verifyTarget"]))
     verify(target)
     before = stack.run(EVERYTHING)
     for _ in range(50 if ALL else 10):
-        assert len(verify(target).checks) == 6
+        assert [check.name for check in verify(target).checks] == CHECKS
     assert stack.run(EVERYTHING) == before
+
+
+CHECKS = [
+    "server",
+    "configuration",
+    "delivery",
+    "on disk",
+    "mail programs",
+    "in clear",
+    "read back",
+    "stored mail",
+]

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 PASSPHRASE = "correct horse battery staple"
@@ -19,22 +20,22 @@ BASE = {
     "accounts": [{"address": "user@example.test"}],
     "ports": {},
     "tls": {"mode": "dms"},
-    "protect": False,
-    "keepMail": False,
     "deadline": 60,
 }
+# What differs from the defaults that users have: no port of this machine is taken, DMS's own
+# certificate saves a key in each stack, and a hanging test ends sooner.
 
 
 class Stack:
     """One stack; ``up`` never raises, tests look at its exit code and output."""
 
-    def __init__(self, folder, name, project=ROOT):
+    def __init__(self, folder: Path, name: str, project: Path = ROOT) -> None:
         self.folder, self.name = folder, f"{MARK}-{name}"
-        self.config = {}
+        self.config: dict[str, Any] = {}
         shutil.copy(project / "__main__.py", folder)
         settings = re.sub("virtualenv: .*", f"virtualenv: {ROOT}/.venv", _read(project))
         (folder / "Pulumi.yaml").write_text(settings)
-        self.project = re.search("^name: (.*)", settings).group(1)
+        self.project = re.findall("^name: (.*)", settings)[0]
         self.base = BASE if project is ROOT else {}
         (folder / "stacks").mkdir()
         (folder / "backend").mkdir()
@@ -49,11 +50,11 @@ class Stack:
         self.head = self._file.read_text() if self._file.exists() else ""
 
     @property
-    def _file(self):
+    def _file(self) -> Path:
         folder = self.folder / "stacks" if self.project == "mailcrypt" else self.folder
         return folder / f"Pulumi.{self.name}.yaml"
 
-    def pulumi(self, *argv, check=False):
+    def pulumi(self, *argv: str, check: bool = False) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             ["pulumi", *argv],
             cwd=self.folder,
@@ -66,34 +67,34 @@ class Stack:
         assert not check or done.returncode == 0, done.stdout
         return done
 
-    def configure(self, **changes):
+    def configure(self, **changes: Any) -> None:
         """Change settings (None takes one out) and write the stack's file."""
         self.config = {**self.base, **self.config, **changes}
         chosen = {f"{self.project}:{k}": v for k, v in self.config.items() if v is not None}
         self._file.write_text(f"{self.head}\nconfig: {json.dumps(chosen, indent=2)}\n")
 
-    def up(self, **changes):
+    def up(self, **changes: Any) -> subprocess.CompletedProcess[str]:
         self.configure(**changes)
         return self.pulumi("up", "--yes", "--skip-preview", "--stack", self.name)
 
-    def green(self, **changes):
+    def green(self, **changes: Any) -> str:
         """Run up, which must succeed; return what it printed."""
         done = self.up(**changes)
         assert done.returncode == 0, done.stdout
         return done.stdout
 
-    def red(self, **changes):
+    def red(self, **changes: Any) -> str:
         """Run up, which must fail; return what it printed."""
         done = self.up(**changes)
         assert done.returncode != 0, done.stdout
         assert "Traceback" not in done.stdout, done.stdout
         return done.stdout
 
-    def verify(self, *argv):
+    def verify(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """Run mailcrypt verify on this stack."""
         return self.mailcrypt("verify", *argv)
 
-    def mailcrypt(self, command, *argv):
+    def mailcrypt(self, command: str, *argv: str) -> subprocess.CompletedProcess[str]:
         """Run a command of mailcrypt on this stack."""
         return subprocess.run(
             ["mailcrypt", command, "--stack", self.name, *argv],
@@ -104,52 +105,57 @@ class Stack:
             check=False,
         )
 
-    def preview(self):
+    def preview(self) -> str:
         return self.pulumi("preview", "--diff", "--stack", self.name).stdout
 
-    def outputs(self):
+    def outputs(self) -> Any:
         done = self.pulumi("stack", "output", "--json", "--show-secrets", "--stack", self.name)
         return json.loads(done.stdout)
 
-    def state(self):
+    def state(self) -> str:
         return self.pulumi("stack", "export", "--stack", self.name, check=True).stdout
 
-    def secrets(self):
+    def secrets(self) -> Any:
         exported = self.pulumi("stack", "export", "--show-secrets", "--stack", self.name)
         return json.loads(exported.stdout)["deployment"]["resources"]
 
-    def destroy(self):
+    def destroy(self) -> None:
+        """Give the stack up for good, as its owner would, with the volumes that it keeps."""
+        self.pulumi("state", "unprotect", "--all", "--yes", "--stack", self.name, check=True)
         self.pulumi("destroy", "--yes", "--skip-preview", "--stack", self.name, check=True)
+        names = self.docker("volume", "ls", "-q", "--filter", f"name={self.name}-").split()
+        for name in names:
+            self.docker("volume", "rm", name)
 
     @property
-    def container(self):
+    def container(self) -> str:
         return f"mailcrypt-{self.name}"
 
-    def docker(self, *argv):
+    def docker(self, *argv: str) -> str:
         return subprocess.run(["docker", *argv], capture_output=True, text=True, check=True).stdout
 
-    def container_id(self):
+    def container_id(self) -> str:
         return self.docker("inspect", "-f", "{{.Id}}", self.container).strip()
 
-    def run(self, script, *, stdin=""):
+    def run(self, script: str, *, stdin: str = "") -> str:
         """Run a shell script in the server; it must succeed."""
         argv = ["docker", "exec", "-i", self.container, "sh", "-euc", script]
         done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def save(self, body, user="user@example.test"):
+    def save(self, body: str, user: str = "user@example.test") -> None:
         """Store a mail as Dovecot does; return nothing."""
         mail = f"Subject: test\n\n{body}\n"
         self.run(f"doveadm save -u {user} -m INBOX", stdin=mail)
 
-    def read_all(self, user="user@example.test"):
+    def read_all(self, user: str = "user@example.test") -> str:
         """Return the whole inbox, as the server's IMAP process hands it out."""
         asked = "a SELECT INBOX\r\nb FETCH 1:* BODY.PEEK[]\r\nc LOGOUT\r\n"
         return self.run(f"/usr/lib/dovecot/imap -u {user}", stdin=asked)
 
 
-def sweep():
+def sweep() -> None:
     """Remove what a test run that was killed has left on the Docker engine."""
     kinds = {
         "container": ("ps", "-aq", "--filter", f"name={MARK}-"),
@@ -163,11 +169,11 @@ def sweep():
             subprocess.run(["docker", kind, "rm", *force, name], capture_output=True, check=True)
 
 
-def _read(project):
+def _read(project: Path) -> str:
     return (project / "Pulumi.yaml").read_text()
 
 
-def changed(printed):
+def changed(printed: str) -> set[str]:
     """Return the resources that an up changed, as {type's last word name: operation}."""
     lines = re.findall(r"^ *(\+|~|-|\+-|\+\+|--) +(\S+) (\S+) (\w+) \(", printed, re.MULTILINE)
     return {name for _, _, name, done in lines if done in {"created", "updated", "replaced"}}

@@ -1,8 +1,11 @@
 """A mail store in a folder, encrypted by our own code, for tests and benchmarks."""
 
+from __future__ import annotations
+
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import jsonschema
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -16,13 +19,16 @@ from cryptography.hazmat.primitives.serialization import (
 from mailcrypt_component.dcrypt.encrypt import encrypt
 from mailcrypt_component.dcrypt.key_id import key_id
 
+if TYPE_CHECKING:
+    from mailcrypt_component.dcrypt.keys import PrivateKey
+
 SCHEMAS = Path(__file__).parents[1] / "mailcrypt_component/schemas"
 
 
 class Key:
-    """A key with all that tests ask of it."""
+    """A key in all the forms that tests need."""
 
-    def __init__(self, curve=None):
+    def __init__(self, curve: ec.EllipticCurve | None = None) -> None:
         self.private = ec.generate_private_key(curve or ec.SECP256R1())
         self.public = self.private.public_key()
         self.id = key_id(self.public)
@@ -34,18 +40,27 @@ class Key:
         ).decode()
 
     @property
-    def ring(self):
+    def ring(self) -> dict[str, PrivateKey]:
         return {self.id: self.private}
 
 
 class Store:
     """A folder with Maildirs."""
 
-    def __init__(self, root):
+    def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
-        self.plain = {}
+        self.plain: dict[str, bytes] = {}
 
-    def put(self, data, user="example.test/ann", folder="", name=None, new=False, mtime=None):
+    def put(
+        self,
+        data: bytes,
+        user: str = "example.test/ann",
+        folder: str = "",
+        name: str | None = None,
+        *,
+        new: bool = False,
+        mtime: float | None = None,
+    ) -> str:
         """Store bytes as they are; return the path relative to the root."""
         box = Path(user) / folder / ("new" if new else "cur")
         (self.root / box).mkdir(parents=True, exist_ok=True)
@@ -61,7 +76,7 @@ class Store:
         self.plain[relative] = data
         return relative
 
-    def encrypt(self, plain, key, **where):
+    def encrypt(self, plain: bytes, key: Key, **where: Any) -> str:
         """Store a mail encrypted to a key; return its path."""
         number = len(self.plain)
         name = f"{1_700_000_000 + number}.M{number}P1.mail,S={len(plain)}:2,S"
@@ -70,8 +85,8 @@ class Store:
         return relative
 
 
-def valid(text, command):
-    """Return what a command printed as JSON, checked against its schema."""
+def valid(text: str, command: str) -> Any:
+    """Return the JSON that a command printed, checked against its schema."""
     found = json.loads(text)
     schema = json.loads((SCHEMAS / f"{command}.schema.json").read_text())
     jsonschema.validate(found, schema)

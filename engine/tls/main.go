@@ -1,4 +1,4 @@
-// Command pulumi-resource-tls bridges the Terraform provider for TLS keys and
+// Command tls bridges the Terraform provider for TLS keys and
 // certificates into Pulumi under the resource tokens of pulumi-tls 5.6.2.
 package main
 

@@ -1,17 +1,18 @@
-"""Ask a container's Dovecot how it sees its own configuration.
+"""Asks a container's Dovecot how it reads its own configuration.
 
-Used by the preflight gate in a throw-away container and by the proof in the
-running one.  Each question raises the error class it is given, so that the
-message says which of the two found the fault.
+The preflight gate asks in a throw-away container, the proof in the running one.  Each passes
+the error class to raise, so that the message says which of the two found the fault.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from mailcrypt_component.checks.health import Listener, listeners
 from mailcrypt_component.model import dms
-from mailcrypt_component.model.dialects import Dialect, of_version
+from mailcrypt_component.model.dialects import LOCKED_SERVICE, Dialect, of_version
 from mailcrypt_component.model.errors import MailCryptError, UnreachableError
 
 if TYPE_CHECKING:
@@ -19,34 +20,67 @@ if TYPE_CHECKING:
 
     from mailcrypt_component.docker_api.run import Result
 
-_SECTIONS: Final = ("version", "load", "global", *dms.PROTOCOLS)
+_QUESTIONS: Final = {
+    "version": "dovecot --version 2>&1",
+    "load": "doveconf -nx 2>&1 >/dev/null || echo exit code $?",
+    "global": "doveconf mail_plugins 2>&1",
+    **{name: f"doveconf -f protocol={name} mail_plugins 2>&1" for name in dms.PROTOCOLS},
+    "protocols": "doveconf protocols 2>&1",
+    "login": "doveconf service/imap-login 2>&1",
+    "session": "doveconf -h service/imap/executable 2>&1",
+}
 _MARK: Final = "@@"
-_SCRIPT = "; ".join(
-    [
-        f"echo {_MARK}version; dovecot --version 2>&1",
-        f"echo {_MARK}load; doveconf -n 2>&1 >/dev/null || echo exit code $?",
-        f"echo {_MARK}global; doveconf mail_plugins 2>&1",
-        *(
-            f"echo {_MARK}{name}; doveconf -f protocol={name} mail_plugins 2>&1"
-            for name in dms.PROTOCOLS
-        ),
-    ]
+QUESTION: Final = (
+    "sh",
+    "-c",
+    "; ".join(f"echo {_MARK}{name}; {command}" for name, command in _QUESTIONS.items()),
 )
-QUESTION: Final = ("sh", "-c", _SCRIPT)
-"""The command whose result ``judge`` takes; to be run where the configuration is in place."""
+"""The command whose result ``judge`` and ``services`` take, run where the configuration lies."""
 
 
-def judge(result: Result, dialect: Dialect, error: type[MailCryptError], *, where: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a running server's Dovecot is configured to offer.
+
+    ``protocols`` are those of ``lmtp`` and ``imap`` that it runs, ``imap`` IMAP's open
+    listeners, ``locked`` whether logins are refused because the private keys are missing.
+    """
+
+    protocols: frozenset[str]
+    imap: tuple[Listener, ...]
+    locked: bool
+
+
+def services(result: Result) -> Services:
+    """Return what Dovecot offers, as ``QUESTION`` found it."""
+    answers = _answers(result.stdout)
+    named = re.findall(r"\b(lmtp|imap)\b(?! = no)", answers["protocols"])
+    return Services(
+        protocols=frozenset(named),
+        imap=tuple(listener for listener in listeners(answers["login"]) if listener.port),
+        locked=LOCKED_SERVICE in answers["session"],
+    )
+
+
+def judge(
+    result: Result,
+    dialect: Dialect,
+    error: type[MailCryptError],
+    *,
+    where: str,
+    unloaded: type[MailCryptError] | None = None,
+) -> str:
     """Check version, configuration and plugins; return Dovecot's version.
 
     Args:
-        result: What ``QUESTION`` left behind.
+        result: What ``QUESTION`` printed.
         dialect: What the configuration was compiled for.
-        error: Raised where an answer is not the right one.
+        error: Raised if an answer is wrong.
         where: The container's name.
+        unloaded: Raised instead of ``error`` if a protocol would store mail in clear.
 
     Raises:
-        UnreachableError: There is no Dovecot to ask.
+        UnreachableError: The container has no Dovecot.
 
     """
     answers = _answers(result.stdout)
@@ -55,17 +89,17 @@ def judge(result: Result, dialect: Dialect, error: type[MailCryptError], *, wher
         raise UnreachableError(
             answers["version"] or "no answer",
             where=f"dovecot --version in {where}",
-            expected="a docker-mailserver image, with Dovecot in it",
+            expected="a docker-mailserver image, which contains Dovecot",
             hint="check mailcrypt:image",
         )
     _check_dialect(version, dialect, error)
     _check_load(answers["load"], error)
-    _check_plugins(answers, error)
+    _check_plugins(answers, unloaded or error)
     return version
 
 
 def _answers(printed: bytes) -> Mapping[str, str]:
-    answers = dict.fromkeys(_SECTIONS, "")
+    answers = dict.fromkeys(_QUESTIONS, "")
     for section in printed.decode(errors="replace").split(_MARK)[1:]:
         name, _, body = section.partition("\n")
         answers[name.strip()] = body.strip()
@@ -76,10 +110,10 @@ def _check_dialect(version: str, dialect: Dialect, error: type[MailCryptError]) 
     found = of_version(version)
     if found is not dialect:
         raise error(
-            f"the image carries Dovecot {version}, the configuration is for {dialect.value}",
+            f"the image contains Dovecot {version}, the configuration is for {dialect.value}",
             where="dialect",
             expected=f"dialect {found.value} for this image",
-            hint="remove the setting dialect, or state the right one",
+            hint="remove the setting dialect, or set the right one",
         )
 
 
@@ -87,26 +121,26 @@ def _check_load(answer: str, error: type[MailCryptError]) -> None:
     if "Fatal:" in answer or "exit code" in answer:
         raise error(
             answer,
-            where="doveconf -n",
+            where="doveconf -nx",
             expected="a configuration that Dovecot accepts",
-            hint="look at dovecot.cf in the configuration folder and at files mounted into conf.d",
+            hint="check dovecot.cf in the configuration folder and files mounted into conf.d",
         )
 
 
 def _check_plugins(answers: Mapping[str, str], error: type[MailCryptError]) -> None:
-    """Look at each protocol's own list: the global one hides what LMTP loads."""
+    """Check each protocol's own list: the global one hides what LMTP loads."""
     missing = [name for name in dms.PROTOCOLS if not _loads(answers[name], answers["global"])]
     if missing:
         raise error(
             f"mail_crypt is not loaded by {', '.join(missing)}: mail stored by it lies in clear",
-            where="mail_plugins, seen by doveconf -f protocol=…",
+            where="mail_plugins, as doveconf -f protocol=… prints it",
             expected=f"mail_crypt in each of {', '.join(dms.PROTOCOLS)}",
-            hint="take mail_plugins out of dovecot.cf and out of files mounted into conf.d",
+            hint="remove mail_plugins from dovecot.cf and from files mounted into conf.d",
         )
 
 
 def _loads(own: str, shared: str) -> bool:
-    """Tell from doveconf's answers; Dovecot 2.4 prints what a protocol adds only."""
+    """Return whether a protocol loads the plugin; Dovecot 2.4 prints only what it adds."""
     if "{" not in own:
         return re.search(r"\bmail_crypt\b", own) is not None
     state = re.search(r"\bmail_crypt = (yes|no)\b", own) or re.search(

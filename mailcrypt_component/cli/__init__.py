@@ -12,8 +12,12 @@ from typing import Final
 import click
 
 COMMANDS: Final = (
+    "status",
     "verify",
-    "coverage",
+    "repair",
+    "unlock",
+    "lock",
+    "exposure",
     "inspect",
     "audit",
     "escrow",

@@ -1,8 +1,9 @@
-"""``mailcrypt audit`` tells whether every stored mail is encrypted, and to which key."""
+"""``mailcrypt audit`` reports whether every stored mail is encrypted, and to which key."""
 
 from __future__ import annotations
 
 import json
+import platform
 import sys
 import time
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mailcrypt_component.cli.options import require_one, stack_option
 from mailcrypt_component.cli.progress import Progress
-from mailcrypt_component.model.docker_host import docker_host_of
 from mailcrypt_component.model.errors import MailCryptError
 from mailcrypt_component.store.audit import MEANINGS, Audit, State
 from mailcrypt_component.store.local.walk import count, number_of_files
@@ -26,7 +27,7 @@ _DAY = 86_400.0
 
 @click.command()
 @click.argument("path", required=False)
-@click.option("--stack", help="Audit the mail volume of this Pulumi stack's Docker host.")
+@stack_option("Audit the mail of this Pulumi stack's server.")
 @click.option("--key-id", "key_ids", multiple=True, help="A key of the ring, current one first.")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 @click.option("--html", type=click.Path(dir_okay=False), help="Write a report page to this file.")
@@ -34,17 +35,18 @@ _DAY = 86_400.0
     "--fail-on",
     default="clear,unknown,damaged",
     show_default=True,
-    help=f"Exit with 1 where there are any of these: {', '.join(_ACCEPTABLE)}; or none.",
+    help=f"Exit with 1 if there are any of these: {', '.join(_ACCEPTABLE)}; none never fails.",
 )
 def audit(
     path: str | None,
     stack: str | None,
+    server: str | None,
     key_ids: tuple[str, ...],
     as_json: bool,
     html: str | None,
     fail_on: str,
 ) -> None:
-    """Count every mail of a store by what it is encrypted to.
+    """Count every mail of a store by the key that it is encrypted to.
 
     PATH is a Maildir, or a directory of many such as /var/mail or a backup of it.
     With --stack it is the stack's mail volume, read through the Docker API while the
@@ -53,15 +55,19 @@ def audit(
     Without --key-id (and --stack) every encrypted mail counts as encrypted, and its key
     ids are listed.
 
-    Exit codes: 0 nothing of --fail-on; 1 some of it; 2 could not find out.
+    Mail is not looked at if it cannot be read, is in another format (sdbox, mdbox), or is
+    behind a symbolic link that leads out of the store.  An empty Maildir is a
+    result: 0 mails.  A path without any Maildir is not.
+
+    Exit codes: 0 nothing of --fail-on was found; 1 something was; 2 not known: there is no
+    Maildir, or something could not be looked at (--fail-on none: 0 in this case).
     """
     refused = _states(fail_on)
-    if (path is None) == (stack is None):
-        raise click.UsageError("name a PATH, or a --stack")
+    require_one("PATH", path, stack, server)
     try:
         with Progress("mails") as progress:
             found = (
-                _of_stack(stack, bool(html), progress)
+                _of_stack(stack, server, bool(html), progress)
                 if stack
                 else Audit(str(path), _of_path(str(path), bool(html), progress), key_ids)
             )
@@ -74,8 +80,11 @@ def audit(
     faults = found.faults(refused)
     if faults:
         names = ", ".join(f"{number} {state.value}" for state, number in faults.items())
-        click.echo(f"not all is well: {names}", err=True)
+        click.echo(f"found: {names}", err=True)
         sys.exit(FOUND)
+    if refused and found.not_looked_at():
+        click.echo("\n  ".join(["not looked at:", *found.tally.not_looked_at()]), err=True)
+        sys.exit(NOT_KNOWN)
 
 
 def _states(fail_on: str) -> list[str]:
@@ -90,34 +99,33 @@ def _states(fail_on: str) -> list[str]:
 
 def _of_path(path: str, years: bool, progress: Progress) -> Tally:
     progress.expect(lambda: number_of_files(path))
-    return count(path, years=years, progress=progress.callback)
+    return count(path, years=years, maildir_required=True, progress=progress.callback)
 
 
-def _of_stack(stack: str, years: bool, progress: Progress) -> Audit:
-    from mailcrypt_component.cli.stack_outputs import stack_outputs  # noqa: PLC0415
+def _of_stack(stack: str, name: str | None, years: bool, progress: Progress) -> Audit:
+    from mailcrypt_component.cli.stack_state import deployed_server  # noqa: PLC0415
     from mailcrypt_component.docker_api.connect import connect  # noqa: PLC0415
     from mailcrypt_component.store.volume.census import census  # noqa: PLC0415
 
-    outputs = stack_outputs(stack)
-    client = connect(docker_host_of(json.loads(outputs["verifyTarget"])["dockerHost"]))
-    mail: str = outputs["volumes"]["mail"]
+    server = deployed_server(stack, name)
     tally = census(
-        client,
-        outputs["imageId"],
-        mail,
+        connect(server.docker_host),
+        server.image,
+        server.mail,
         deadline=_DAY,
         years=years,
+        maildir_required=True,
         progress=progress.callback,
         expect=progress.expect,
     )
-    return Audit(mail, tally, tuple(outputs["keyIds"]))
+    return Audit(server.mail, tally, server.target.key_ids, server.target.version_1_ids)
 
 
 def _write_report(path: Path, found: Audit) -> None:
     from mailcrypt_component.store.report import report  # noqa: PLC0415
 
     try:
-        path.write_text(report(found, time.time()), encoding="utf-8")
+        path.write_text(report(found, time.time(), platform.node()), encoding="utf-8")
     except OSError as error:
         raise MailCryptError(
             error.strerror or "cannot be written", where=str(path), expected="a file to write"
@@ -126,19 +134,20 @@ def _write_report(path: Path, found: Audit) -> None:
 
 def _table(found: Audit) -> str:
     states = found.by_state(found.tally.states())
-    lines = [f"{found.total} mails in {found.store}"]
+    mails = "1 mail" if found.total == 1 else f"{found.total} mails"
+    lines = [f"{mails} in {found.store}"]
     lines += [f"{number:>10}  {MEANINGS[state]}" for state, number in states.items()]
     keys = found.by_key()
     if keys:
         lines.append("by key id")
         lines += [f"{number:>10}  {_known(found, key)}{key}" for key, number in keys.items()]
     lines.append("by user and folder")
-    for place, counts in sorted(found.tally.places.items()):
+    for mailbox, counts in sorted(found.tally.mailboxes.items()):
         shares = ", ".join(f"{n} {state.value}" for state, n in found.by_state(counts).items())
-        lines.append(f"            {place.user} {place.folder}: {shares}")
+        lines.append(f"            {mailbox.user} {mailbox.folder}: {shares}")
     for state, paths in found.examples().items():
         if state not in {State.CURRENT, State.RETIRED, State.ENCRYPTED}:
-            lines.append(f"{state.value}, for instance")
+            lines.append(f"examples of {MEANINGS[state]}")
             lines += [f"            {path}" for path in paths]
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""``mailcrypt encrypt``: bring stored mail under the current key."""
+"""``mailcrypt encrypt`` encrypts stored mail to the current key."""
 
 from __future__ import annotations
 
@@ -9,39 +9,42 @@ from typing import TYPE_CHECKING
 import click
 
 from mailcrypt_component.cli.keys import keys_from
+from mailcrypt_component.cli.options import require_one, stack_option
 from mailcrypt_component.cli.progress import Progress
-from mailcrypt_component.cli.ring import declared_ring
-from mailcrypt_component.model.docker_host import docker_host_of
 from mailcrypt_component.model.errors import KeyFault, MailCryptError
-from mailcrypt_component.store.encrypt import Encryption, Order, encrypt_store
+from mailcrypt_component.store.encrypt import Encryption, EncryptionJob, encrypt_store
 from mailcrypt_component.store.local.files import local_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from mailcrypt_component.store.local.files import Files
-
-    _Opened = Callable[[], AbstractContextManager[Files]]
+    from mailcrypt_component.cli.stack_state import DeployedServer
+    from mailcrypt_component.dcrypt.keys import PrivateKey
+    from mailcrypt_component.store.files import OpenFiles
 
 NOT_ALL, FAILED = 1, 2
 
 
 @click.command()
 @click.argument("store", required=False, type=click.Path())
-@click.option("--stack", help="Encrypt this stack's mail volume, with the stack's own ring.")
+@stack_option("Encrypt the mail of this Pulumi stack's server, with the server's own keys.")
 @click.option("--key", "key_files", multiple=True, help="A private key in PEM; repeatable.")
 @click.option("--escrow", help="An escrow file (mailcrypt escrow): the whole ring.")
-@click.option("--passphrase-file", help="Where the passphrase stands; else it is asked for.")
-@click.option("--to", "current", help="The current key's id; default the only one given.")
+@click.option("--passphrase-file", help="A file with the passphrase; prompts by default.")
+@click.option(
+    "--to", "current", help="The id of the current key; needed if several keys are given."
+)
 @click.option("--user", "users", multiple=True, help="Only this user, as domain/user; repeatable.")
-@click.option("--apply", is_flag=True, help="Do it; without it nothing is changed.")
-@click.option("--rate", type=click.FloatRange(min=0.1), help="Mails a second, at the most.")
-@click.option("--jobs", type=click.IntRange(1, 256), help="Processes; default one for each core.")
+@click.option("--apply", is_flag=True, help="Encrypt; without it nothing is changed.")
+@click.option("--rate", type=click.FloatRange(min=0.1), help="The most mails a second.")
+@click.option(
+    "--jobs", type=click.IntRange(1, 256), help="Number of processes; one for each core by default."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def encrypt(
     store: str | None,
     stack: str | None,
+    server: str | None,
     key_files: tuple[str, ...],
     escrow: str | None,
     passphrase_file: str | None,
@@ -54,29 +57,28 @@ def encrypt(
 ) -> None:
     """Encrypt the mail in STORE that is in clear or under a retired key to the current key.
 
-    STORE is a Maildir or a directory of many on this machine; with --stack it is the
-    stack's mail volume, through the Docker API, and the keys are the stack's (and those
-    of --key and --escrow).  The mail server may go on running.  Each mail is replaced in
-    one step by a file of the same name, owner and time, after that has been opened and
-    compared; a run that was stopped loses nothing and goes on when it is repeated.  What
-    cannot be handled is left alone and listed.
+    STORE is a Maildir or a directory of many on this machine.  With --stack it is the
+    stack's mail volume, through the Docker API, and the keys are the stack's (and those of
+    --key and --escrow).  The mail server may go on running.  Each mail is replaced in one
+    step by a file with the same name, owner and time, after that file was decrypted and
+    compared.  A run that was stopped loses nothing, and continues when it is repeated.
+    Mail that cannot be encrypted is left alone and listed.
 
-    Exit codes: 0 all is under the current key; 1 something is not (in a dry run:
-    there is something to do); 2 it could not run.
+    Exit codes: 0 all mail is encrypted to the current key (an empty Maildir has none); 1 some
+    is not (in a dry run: there is something to encrypt); 2 it could not run, or there is no
+    Maildir.
     """
-    if (store is None) == (stack is None):
-        raise click.UsageError("name a STORE, or a --stack")
+    require_one("STORE", store, stack, server)
     try:
         keys = keys_from(key_files, escrow, passphrase_file)
-        if stack:
-            ring = declared_ring(stack)
-            keys |= {one.key_id: one.key for one in ring}
-            current = current or ring[0].key_id
+        deployed, ring = _deployed(stack, server) if stack else (None, {})
+        keys |= ring
+        current = current or next(iter(ring), None)
         if not keys:
             raise click.UsageError("name a --key or an --escrow")
-        order = Order(keys, current or _only(list(keys)), apply=apply, users=users, rate=rate)
-        with _of_stack(stack) if stack else local_files(str(store)) as opened:
-            found = _encrypt(opened, order, jobs)
+        job = EncryptionJob(keys, current or _only(list(keys)), apply=apply, users=users, rate=rate)
+        with _files_of(deployed) if deployed else local_files(str(store)) as opened:
+            found = _encrypt(opened, job, jobs)
     except MailCryptError as error:
         click.echo(f"stopped: {error}", err=True)
         sys.exit(FAILED)
@@ -85,23 +87,30 @@ def encrypt(
         sys.exit(NOT_ALL)
 
 
-def _encrypt(opened: _Opened, order: Order, jobs: int | None) -> Encryption:
+def _encrypt(opened: OpenFiles, job: EncryptionJob, jobs: int | None) -> Encryption:
     def number() -> int:
         with opened() as files:
-            return sum(len(names or ()) for _, names in files.folders())
+            return files.number_of_files()
 
     with Progress("mails") as progress:
         progress.expect(number)
-        return encrypt_store(opened, order, workers=jobs, progress=progress.callback)
+        return encrypt_store(opened, job, workers=jobs, progress=progress.callback)
 
 
-def _of_stack(stack: str) -> AbstractContextManager[_Opened]:
-    from mailcrypt_component.cli.stack_outputs import stack_outputs  # noqa: PLC0415
+def _deployed(stack: str, name: str | None) -> tuple[DeployedServer, dict[str, PrivateKey]]:
+    """Return a stack's server and its private keys by id, the current one first."""
+    from mailcrypt_component.cli.ring import private_keys  # noqa: PLC0415
+    from mailcrypt_component.cli.stack_state import read_state  # noqa: PLC0415
+
+    state = read_state(stack)
+    server = state.server(name)
+    return server, {one.key_id: one.key for one in private_keys(state, server)}
+
+
+def _files_of(server: DeployedServer) -> AbstractContextManager[OpenFiles]:
     from mailcrypt_component.store.volume.files import volume_files  # noqa: PLC0415
 
-    outputs = stack_outputs(stack)
-    docker_host = docker_host_of(json.loads(outputs["verifyTarget"])["dockerHost"])
-    return volume_files(docker_host, outputs["imageId"], outputs["volumes"]["mail"])
+    return volume_files(server.docker_host, server.image, server.mail)
 
 
 def _only(ids: list[str]) -> str:
@@ -113,13 +122,13 @@ def _only(ids: list[str]) -> str:
 
 
 def _told(found: Encryption, *, apply: bool) -> str:
-    verb = "encrypted" if apply else "to encrypt (a dry run; --apply does it)"
+    verb = "encrypted" if apply else "to encrypt (this is a dry run: repeat it with --apply)"
     lines = [
-        f"{found.encrypted:>10}  {verb}, {found.were_clear} of them in clear before",
-        f"{found.current:>10}  were under the current key already",
+        f"{found.encrypted:>10}  {verb}, of these in clear before: {found.were_clear}",
+        f"{found.current:>10}  encrypted to the current key already",
     ]
     if found.gone:
-        lines.append(f"{found.gone:>10}  were removed meanwhile")
+        lines.append(f"{found.gone:>10}  removed meanwhile")
     lines += [f"{number:>10}  left alone: {why}" for why, number in found.left.items()]
     lines += [f"            {path}: {why}" for path, why in found.examples]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""``mailcrypt escrow``: put the ring away."""
+"""``mailcrypt escrow`` writes the key ring into a file that a passphrase protects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from pathlib import Path
 import click
 
 from mailcrypt_component.cli.keys import read_passphrase
-from mailcrypt_component.cli.ring import declared_ring
+from mailcrypt_component.cli.options import stack_option
+from mailcrypt_component.cli.ring import private_keys
+from mailcrypt_component.cli.stack_state import read_state
 from mailcrypt_component.dcrypt.escrow import write_escrow
 from mailcrypt_component.model.errors import KeyFault, MailCryptError
 
@@ -19,12 +21,22 @@ FAILED = 2
 
 
 @click.command()
-@click.option("--stack", required=True, help="The Pulumi stack whose ring is put away.")
+@stack_option("The Pulumi stack whose server's keys are written.", required=True)
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="The file to write.")
-@click.option("--passphrase-file", help="Where the passphrase stands; else it is asked for.")
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option(
+    "--passphrase-file",
+    help="Read the passphrase from this file's first line; otherwise you are asked for it.",
+)
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
-def escrow(stack: str, out: str, passphrase_file: str | None, force: bool, as_json: bool) -> None:
+def escrow(
+    stack: str,
+    server: str | None,
+    out: str,
+    passphrase_file: str | None,
+    force: bool,
+    as_json: bool,
+) -> None:
     """Write the stack's ring into one passphrase-protected file.
 
     The file is text: each key in PEM as openssl reads it, with its name and id in
@@ -37,9 +49,11 @@ def escrow(stack: str, out: str, passphrase_file: str | None, force: bool, as_js
     try:
         if path.exists() and not force:
             raise KeyFault(
-                "there is a file already", where=out, hint="choose another name, or --force"
+                "there is a file already", where=out, hint="choose another name, or give --force"
             )
-        keys = declared_ring(stack)
+        state = read_state(stack)
+        deployed = state.server(server)
+        keys = private_keys(state, deployed)
         passphrase = read_passphrase(passphrase_file, "Passphrase for the escrow", twice=True)
         text = write_escrow(keys, passphrase, stack, time.time())
         _write(path, text)
@@ -52,11 +66,11 @@ def escrow(stack: str, out: str, passphrase_file: str | None, force: bool, as_js
         return
     for key in keys:
         click.echo(f"key {key.name}  {key.key_id}")
-    click.echo(f"written to {out}; prove it: mailcrypt drill --escrow {out} --stack {stack}")
+    click.echo(f"written to {out}; to prove it: {deployed.command('drill')} --escrow {out}")
 
 
 def _write(path: Path, text: str) -> None:
-    """Write it whole or not at all, readable by its owner alone."""
+    """Write the file completely or not at all, readable by its owner alone."""
     beside = path.with_name(f".{path.name}.new")
     try:
         beside.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""``mailcrypt inspect``: what single files are."""
+"""``mailcrypt inspect`` shows how single files are encrypted."""
 
 from __future__ import annotations
 
@@ -22,9 +22,17 @@ NOT_ENCRYPTED, NOT_READ = 1, 2
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path())
-@click.option("--key", "key_files", multiple=True, help="A private key: does it open the file?")
-@click.option("--escrow", help="An escrow file with the keys to try.")
-@click.option("--passphrase-file", help="Where the escrow file's passphrase stands.")
+@click.option(
+    "--key",
+    "key_files",
+    multiple=True,
+    help="A file with private keys in PEM to try; may be repeated.",
+)
+@click.option("--escrow", help="An escrow file with keys to try.")
+@click.option(
+    "--passphrase-file",
+    help="Read the passphrase from this file's first line; otherwise you are asked for it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
 def inspect(
     files: tuple[str, ...],
@@ -33,13 +41,13 @@ def inspect(
     passphrase_file: str | None,
     as_json: bool,
 ) -> None:
-    """Show what FILES are: in clear or encrypted, how, and to which keys.
+    """Show whether FILES are encrypted, how, and to which keys.
 
-    With --key or --escrow each file is opened to its end, so that its tag is checked
-    and the compression inside is told; nothing of the mail is shown or written.
+    With --key or --escrow each file is decrypted completely, which checks its tag, and the
+    compression inside is shown.  No mail is shown or written.
 
-    Exit codes: 0 all are encrypted (and, with keys, open); 1 one is in clear, damaged or
-    does not open; 2 one could not be read.
+    Exit codes: 0 all files are encrypted (and the given keys open them); 1 one is in clear,
+    is damaged or does not open; 2 one could not be read.
     """
     try:
         keys = keys_from(key_files, escrow, passphrase_file)

@@ -1,4 +1,4 @@
-"""Private keys and passphrases for commands that open mail; never from an argument."""
+"""Reads private keys and passphrases for commands that open mail; never from an argument."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mailcrypt_component.dcrypt.escrow import is_encrypted, load_keys
+from mailcrypt_component.dcrypt.keys import is_encrypted, load_keys
 from mailcrypt_component.model.errors import KeyFault
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def keys_from(
     key_files: tuple[str, ...], escrow: str | None, passphrase_file: str | None
 ) -> dict[str, PrivateKey]:
-    """Return the keys of all these files by key id; asks for a passphrase where one is needed.
+    """Return the keys of all these files by key id; ask for a passphrase if one is needed.
 
     Raises:
         KeyFault: A file cannot be read, or holds no key.

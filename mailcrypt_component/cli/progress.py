@@ -1,18 +1,30 @@
-"""How far a long command is: number, rate and remaining time."""
+"""Shows the progress of a long command: number, rate and remaining time."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from rich.progress import Progress as Bars
 
+_T = TypeVar("_T")
+_STEP: Final = 100
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "mail"), counted(2, "mail")
+    ('1 mail', '2 mails')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
 
 class Progress:
-    """A bar on a terminal, and nothing elsewhere."""
+    """A progress bar on a terminal; nothing is shown elsewhere."""
 
     def __init__(self, noun: str) -> None:
         self._bars: Bars | None = _bars(noun) if sys.stderr.isatty() else None
@@ -27,14 +39,21 @@ class Progress:
             self._bars.stop()
 
     def expect(self, counted: Callable[[], int]) -> None:
-        """Count beforehand how many there are, where that is shown."""
+        """Count beforehand how many there are, if progress is shown."""
         if self._bars:
             self._bars.update(self._bars.task_ids[0], total=counted())
 
     @property
     def callback(self) -> Callable[[int], None] | None:
-        """What is to be called with how far it is; None where nothing is shown."""
+        """Takes the number that is done so far; None if nothing is shown."""
         return self._show if self._bars else None
+
+    def over(self, values: Iterable[_T]) -> Iterator[_T]:
+        """Yield the values, counting them."""
+        for number, value in enumerate(values, 1):
+            if not number % _STEP:
+                self._show(number)
+            yield value
 
     def _show(self, number: int) -> None:
         if self._bars:

@@ -1,4 +1,4 @@
-"""``mailcrypt recover``: mail back in the clear, without Dovecot."""
+"""``mailcrypt recover`` writes stored mail in the clear, without Dovecot."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SOME_MISSING, FAILED = 1, 2
 @click.argument("store", type=click.Path())
 @click.option("--key", "key_files", multiple=True, help="A private key in PEM; repeatable.")
 @click.option("--escrow", help="An escrow file (mailcrypt escrow).")
-@click.option("--passphrase-file", help="Where the passphrase stands; else it is asked for.")
+@click.option("--passphrase-file", help="A file with the passphrase; prompts by default.")
 @click.option("--out", required=True, type=click.Path(), help="The directory to write to.")
 @click.option(
     "--format",
@@ -29,9 +29,11 @@ SOME_MISSING, FAILED = 1, 2
     type=click.Choice([layout.value for layout in Layout]),
     default=Layout.MAILDIR.value,
     show_default=True,
-    help="Maildir keeps names, flags and times; eml is a file a mail, mbox one a folder.",
+    help="maildir keeps names, flags and times; eml is one file a mail, mbox one a folder.",
 )
-@click.option("--jobs", type=click.IntRange(1, 256), help="Processes; default one for each core.")
+@click.option(
+    "--jobs", type=click.IntRange(1, 256), help="Number of processes; one for each core by default."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def recover(
     store: str,
@@ -45,12 +47,12 @@ def recover(
 ) -> None:
     """Write the mail of STORE in the clear to a directory.
 
-    STORE is a Maildir or a directory of many, such as a copy of /var/mail; nothing in
-    it is changed.  A run that was stopped goes on where it was when it is repeated.
+    STORE is a Maildir or a directory of many, such as a copy of /var/mail; it is not
+    changed.  A run that was stopped continues where it stopped when it is repeated.
     Mail that was in clear is copied, compressed mail is decompressed.
 
-    Exit codes: 0 every mail came back; 1 some did not (they are listed, with the key
-    id that they want); 2 it could not run.
+    Exit codes: 0 every mail was recovered (an empty Maildir has none); 1 some was not (it is
+    listed, with the key id that it needs); 2 it could not run, or there is no Maildir.
     """
     try:
         keys = keys_from(key_files, escrow, passphrase_file)
@@ -75,12 +77,12 @@ def recover(
 
 
 def _told(found: Recovery, out: str) -> str:
-    lines = [f"{found.recovered} mails recovered to {out}"]
+    lines = [f"mails recovered to {out}: {found.recovered}"]
     if found.copied_clear:
-        lines.append(f"{found.copied_clear} of them were in clear")
+        lines.append(f"of these in clear before: {found.copied_clear}")
     if found.there_already:
-        lines.append(f"{found.there_already} were there already")
-    lines += [f"{number} want key {key}" for key, number in found.missing.items()]
-    lines += [f"{number} not recovered: {why}" for why, number in found.failed.items()]
+        lines.append(f"recovered by an earlier run: {found.there_already}")
+    lines += [f"not recovered, key {key} is needed: {n}" for key, n in found.missing.items()]
+    lines += [f"not recovered, {why}: {number}" for why, number in found.failed.items()]
     lines += [f"  {path}: {why}" for path, why in found.examples]
     return "\n".join(lines)

@@ -1,44 +1,51 @@
-"""The ring of a stack, for commands that open or put away what it has encrypted."""
+"""The private keys of a deployed server, for commands that open what it has encrypted."""
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
 
-from mailcrypt_component.cli.stack_outputs import stack_outputs, stack_ring
+from mailcrypt_component.cli.stack_state import clear
 from mailcrypt_component.dcrypt.escrow import EscrowKey
 from mailcrypt_component.dcrypt.key_id import key_id
 from mailcrypt_component.dcrypt.keys import load_private_key
 from mailcrypt_component.model.errors import KeyFault
 
+if TYPE_CHECKING:
+    from mailcrypt_component.cli.stack_state import DeployedServer, StackState
 
-def declared_ring(stack: str) -> list[EscrowKey]:
-    """Return a stack's private keys, the current one first.
+_RING: Final = "mailcrypt:index:KeyRing"
+
+
+def private_keys(state: StackState, server: DeployedServer) -> list[EscrowKey]:
+    """Return a server's private keys as its key ring keeps them, the current one first.
 
     Raises:
-        KeyFault: They are not those whose ids the stack declares.
-        UnreachableError: They could not be read.
+        KeyFault: They are not those that the server declares.
 
     """
-    declared: list[str] = stack_outputs(stack)["keyIds"]
-    keys = [_key(name, pem, stack) for name, pem in stack_ring(stack).items()]
-    by_id = {key.key_id: key for key in keys}
+    rings = state.children(server, _RING)
+    kept = [clear(ring.get("outputs", {}).get("privateKeys")) or [] for ring in rings]
+    by_id = {key.key_id: key for key in (_key(one, server) for one in chain(*kept))}
+    declared = server.target.key_ids
     if set(by_id) != set(declared):
         raise KeyFault(
-            f"the keys in the state are {', '.join(by_id) or 'none'}",
-            where=f"stack {stack}",
-            expected=f"the declared ring: {', '.join(declared)}",
-            hint=f"make up STACK={stack}",
+            f"the private keys in the state are {', '.join(by_id) or 'none'}",
+            where=server.title,
+            expected=f"those of the key ring: {', '.join(declared)}",
+            hint=f"'pulumi up --stack {server.stack}' writes them; a ring of public keys has none",
         )
     return [by_id[wanted] for wanted in declared]
 
 
-def _key(name: str, pem: Any, stack: str) -> EscrowKey:
+def _key(kept: Any, server: DeployedServer) -> EscrowKey:
+    name, pem = kept["name"], kept["pem"]
     if not isinstance(pem, str) or not pem.strip():
         raise KeyFault(
-            f"key {name} is empty",
-            where=f"stack {stack}",
+            f"key {name} is empty in the state",
+            where=server.title,
             expected="a private key",
-            hint="a wrong Pulumi passphrase exports nothing; check it",
+            hint="check the passphrase: with a wrong one Pulumi may return empty secrets",
         )
     key = load_private_key(pem.encode())
     return EscrowKey(name, key_id(key.public_key()), key)

@@ -1,4 +1,4 @@
-"""``mailcrypt verify``: the proof, any time, from any machine that reaches the Docker host."""
+"""``mailcrypt verify`` proves a server again, from any machine that reaches its engine."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mailcrypt_component.checks.proof.run import coverage_of
-from mailcrypt_component.checks.proof.run import verify as prove
-from mailcrypt_component.checks.proof.target import Target, target_of
-from mailcrypt_component.cli.stack_outputs import stack_outputs
-from mailcrypt_component.model.errors import MailCryptError, ProofError
+from mailcrypt_component.checks.server_state import require_running
+from mailcrypt_component.checks.verdict import Verdict, prove, verdict_of
+from mailcrypt_component.cli.exposure import findings_of
+from mailcrypt_component.cli.options import stack_option
+from mailcrypt_component.cli.stack_state import deployed_server
+from mailcrypt_component.exposure.finding import grade_of
+from mailcrypt_component.model.errors import MailCryptError
 
 if TYPE_CHECKING:
     from mailcrypt_component.checks.proof.evidence import Check
@@ -22,41 +24,45 @@ NOT_PROVEN, NOT_KNOWN = 1, 2
 
 
 @click.command()
-@click.option("--stack", required=True, help="The Pulumi stack that runs the server.")
+@stack_option("The Pulumi stack that runs the server.", required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the evidence as JSON.")
-def verify(stack: str, as_json: bool) -> None:
-    """Prove that the server stores mail encrypted to the current key, and readable.
+def verify(stack: str, server: str | None, as_json: bool) -> None:
+    """Prove that the server encrypts mail to the current key and can read it.
 
-    One probe mail goes in through Postfix and one through IMAP; both must lie on
-    disk encrypted to the current key, nowhere in clear, and come back.
+    Sends one probe mail through Postfix and stores one through IMAP.  Both must be encrypted
+    to the current key on disk, appear nowhere in clear, and be readable through IMAP.  The
+    verdict is kept for 'mailcrypt status'.
 
     Exit codes: 0 proven; 1 not encrypted or not readable; 2 could not find out.
     """
     held: list[Check] = []
     try:
-        target = _target(stack)
-        evidence = prove(target, held.append if as_json else _show)
-        covers = [cover.as_json() for cover in coverage_of(target)] if as_json else []
+        deployed = deployed_server(stack, server)
+        target = deployed.target
+        require_running(target, hint=deployed.command("repair"))
+        show = held.append if as_json else _show
+        evidence = prove(target, show, unrecorded=_warn)
+        exposed = findings_of(deployed) if as_json else ()
     except MailCryptError as error:
-        code = NOT_PROVEN if isinstance(error, ProofError) else NOT_KNOWN
-        _fail(error, code, held, as_json=as_json)
+        _fail(error, held, as_json=as_json)
     if as_json:
         facts = {"verdict": "proven", **evidence.as_json()}
-        click.echo(json.dumps({**facts, "coverage": covers}, indent=2))
+        findings = {"grade": grade_of(exposed), "findings": [one.as_json() for one in exposed]}
+        click.echo(json.dumps({**facts, "exposure": findings}, indent=2))
     else:
-        click.echo(f"proven: mail is encrypted to key {evidence.key_id}")
-
-
-def _target(stack: str) -> Target:
-    return target_of(json.loads(stack_outputs(stack)["verifyTarget"]))
+        click.echo(f"{evidence.verdict}: mail is encrypted to key {evidence.key_id}")
 
 
 def _show(check: Check) -> None:
     click.echo(f"{check.seconds:6.2f} s  {check}")
 
 
-def _fail(error: MailCryptError, code: int, held: list[Check], *, as_json: bool) -> None:
-    verdict = "not proven" if code == NOT_PROVEN else "could not find out"
+def _warn(error: MailCryptError) -> None:
+    click.echo(f"warning: the verdict was not recorded for 'mailcrypt status': {error}", err=True)
+
+
+def _fail(error: MailCryptError, held: list[Check], *, as_json: bool) -> None:
+    verdict = verdict_of(error)
     if as_json:
         facts = {
             "verdict": verdict,
@@ -69,4 +75,4 @@ def _fail(error: MailCryptError, code: int, held: list[Check], *, as_json: bool)
         click.echo(json.dumps(facts, indent=2))
     else:
         click.echo(f"{verdict}: {error}", err=True)
-    sys.exit(code)
+    sys.exit(NOT_PROVEN if verdict is Verdict.NOT_PROVEN else NOT_KNOWN)

@@ -1,61 +1,51 @@
 """The mail server's container: what is mounted, uploaded and set in it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, Final
 
 import pulumi
 import pulumi_docker as docker
 
+from mailcrypt_component.checks.health_program import health_program
+from mailcrypt_component.component.certificate import Certificate
 from mailcrypt_component.component.dovecot_config import DovecotConfig
 from mailcrypt_component.component.key_ring import KeyRing
+from mailcrypt_component.component.memory import Memory
+from mailcrypt_component.component.scope import Scope
+from mailcrypt_component.component.stores import Stores
 from mailcrypt_component.model import dms
+from mailcrypt_component.model.custody import SERVER_LABEL, Custody
+from mailcrypt_component.model.dialects import LOCKED_SCRIPT
 from mailcrypt_component.model.identity import STACK_LABEL
-from mailcrypt_component.model.key_ring import PUBLIC_KEY_PATH, private_path
-from mailcrypt_component.model.settings import BIND_TARGETS, SERVER_LABEL, Settings
-
-
-class Certificate(NamedTuple):
-    """The certificate for IMAP and SMTP, as PEM; the private key is secret."""
-
-    chain: pulumi.Output[str]
-    private_key: pulumi.Output[str]
+from mailcrypt_component.model.key_ring import (
+    PUBLIC_KEY_PATH,
+    PublicRingKey,
+    RingKey,
+    private_path,
+)
+from mailcrypt_component.model.ring_file import RING_PATH, RingFile
+from mailcrypt_component.model.settings import BIND_TARGETS, Settings
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a server's container is made of.
-
-    ``stores`` says where mail, state, logs and config lie: a volume's name or a path on the
-    Docker host.
-    """
+    """What a server's container is made of; the certificate is None if DMS has its own."""
 
     image: pulumi.Output[str]
     ring: KeyRing
     config: DovecotConfig
-    stores: Mapping[str, pulumi.Output[str]]
+    stores: Stores
     network: pulumi.Output[str]
     certificate: Certificate | None
-    identity: pulumi.Output[str]
 
 
-def server_container(
-    name: str,
-    full_name: str,
-    settings: Settings,
-    parts: Parts,
-    opts: pulumi.ResourceOptions,
+def declare_container(
+    scope: Scope, parts: Parts, memory: Memory, needs: Sequence[pulumi.Resource]
 ) -> docker.Container:
-    """Declare the container.
-
-    Args:
-        name: The resource's name.
-        full_name: The container's name on the Docker host.
-        settings: What was chosen.
-        parts: What it is made of.
-        opts: Parent, provider and dependencies.
-
-    """
+    """Declare the container; it is made once what it needs is there."""
+    settings = scope.settings
     # The providers report these as updated in place but change nothing, or start a stopped
     # server as the same one, which no gate would look at; replace it instead.
     replacing = pulumi.ResourceOptions(
@@ -63,30 +53,24 @@ def server_container(
         delete_before_replace=True,
     )
     return docker.Container(
-        name,
-        name=full_name,
+        f"{scope.name}-server",
+        name=scope.full_name,
         image=parts.image,
         hostname=settings.hostname,
         envs=_environment(settings, parts.certificate),
         labels=[
-            docker.ContainerLabelArgs(label=SERVER_LABEL, value=full_name),
-            docker.ContainerLabelArgs(label=STACK_LABEL, value=parts.identity),
+            docker.ContainerLabelArgs(label=SERVER_LABEL, value=scope.full_name),
+            docker.ContainerLabelArgs(label=STACK_LABEL, value=parts.stores.identity),
         ],
         networks_advanced=[
             docker.ContainerNetworksAdvancedArgs(name=parts.network, aliases=[settings.hostname])
         ],
-        ports=[
-            docker.ContainerPortArgs(
-                internal=port.internal, external=port.external, ip=port.address
-            )
-            for port in settings.ports
-        ],
-        volumes=_mounts(settings, parts.stores),
-        # A master.pid that a crash has left would keep Dovecot from starting again.
-        tmpfs={dms.DOVECOT_RUN_DIR: "mode=0755"},
+        ports=scope.value(_ports),
+        volumes=_mounts(settings, parts.stores, memory),
+        tmpfs=_TMPFS,
         uploads=_uploads(settings, parts),
         healthcheck=docker.ContainerHealthcheckArgs(
-            tests=list(dms.HEALTH_CHECK),
+            tests=[*dms.HEALTH_CHECK, parts.config.files.apply(lambda files: files.private_path)],
             interval="30s",
             timeout="10s",
             retries=3,
@@ -97,8 +81,15 @@ def server_container(
         destroy_grace_seconds=settings.stop_grace,
         stop_timeout=settings.stop_grace,
         must_run=True,
-        opts=pulumi.ResourceOptions.merge(opts, replacing),
+        opts=pulumi.ResourceOptions.merge(scope.on_engine(depends_on=needs), replacing),
     )
+
+
+def _ports(settings: Settings) -> list[Any]:
+    return [
+        {"internal": port.internal, "external": port.external, "ip": port.address}
+        for port in settings.ports
+    ]
 
 
 def _capabilities(settings: Settings) -> docker.ContainerCapabilitiesArgs | None:
@@ -108,21 +99,34 @@ def _capabilities(settings: Settings) -> docker.ContainerCapabilitiesArgs | None
     return docker.ContainerCapabilitiesArgs(adds=["CAP_NET_ADMIN"])
 
 
-def _environment(settings: Settings, certificate: Certificate | None) -> list[str]:
+def _environment(settings: Settings, certificate: Certificate | None) -> list[pulumi.Input[str]]:
     own = {
         "SSL_TYPE": "manual",
         "SSL_CERT_PATH": f"{dms.TLS_DIR}/certificate.pem",
         "SSL_KEY_PATH": f"{dms.TLS_DIR}/private.pem",
     }
     chosen = {**settings.environment, **(own if certificate else {})}
-    return [f"{name}={value}" for name, value in sorted(chosen.items())]
+    return [pulumi.Output.concat(name, "=", value) for name, value in sorted(chosen.items())]
+
+
+_TMPFS: Final = {
+    # A master.pid that a crash has left would keep Dovecot from starting again.
+    dms.DOVECOT_RUN_DIR: "mode=0755",
+    # Dovecot writes large mails there before it encrypts them, and doveconf the keys.
+    "/tmp": "mode=1777,exec",  # noqa: S108
+    "/var/tmp": "mode=1777,exec",  # noqa: S108
+}
 
 
 def _mounts(
-    settings: Settings, stores: Mapping[str, pulumi.Output[str]]
+    settings: Settings, stores: Stores, memory: Memory
 ) -> Sequence[docker.ContainerVolumeArgs]:
-    sources: dict[str, pulumi.Input[str]] = {**stores, **settings.binds}
+    sources: dict[str, pulumi.Input[str]] = {**stores.sources, **settings.binds}
     mounts = [_volume(source, BIND_TARGETS[store]) for store, source in sources.items()]
+    mounts += [
+        _volume(made.name, volume.target, read_only=volume.read_only)
+        for volume, made in memory.volumes.values()
+    ]
     mounts += [
         _volume(mount.source, mount.target, read_only=mount.read_only) for mount in settings.mounts
     ]
@@ -130,14 +134,22 @@ def _mounts(
 
 
 def _uploads(settings: Settings, parts: Parts) -> list[docker.ContainerUploadArgs]:
+    files = parts.config.files
     uploads = [
-        _upload(dms.CUSTOM_CONF, parts.config.text, "0644"),
+        _upload(dms.CUSTOM_CONF, files.apply(lambda found: found.crypt), "0644"),
+        _upload(dms.STORAGE_CONF, files.apply(lambda found: found.storage), "0644"),
         _upload(PUBLIC_KEY_PATH, parts.ring.public_key, "0644"),
-        *(
+        _upload(dms.SUPERVISOR_CONF, _file("supervisor.conf"), "0644"),
+        _upload(dms.HEALTH_PATH, health_program(), "0644"),
+    ]
+    if settings.key_custody is Custody.MEMORY:
+        uploads.append(_upload(LOCKED_SCRIPT, _file("locked.sh"), "0755"))
+        uploads.append(_upload(RING_PATH, _ring_file(parts), "0644"))
+    else:
+        uploads += [
             _upload(private_path(key.name), _private(parts.ring, index), "0600")
             for index, key in enumerate(settings.keys)
-        ),
-    ]
+        ]
     if parts.certificate:
         chain, private_key = parts.certificate
         uploads.append(_upload(f"{dms.TLS_DIR}/certificate.pem", chain, "0644"))
@@ -145,8 +157,29 @@ def _uploads(settings: Settings, parts: Parts) -> list[docker.ContainerUploadArg
     return uploads
 
 
+def _ring_file(parts: Parts) -> pulumi.Output[str]:
+    """Return what ``mailcrypt unlock`` reads of the server: no secret, but all that it needs."""
+    return pulumi.Output.all(parts.ring.public_keys, parts.config.files).apply(
+        lambda found: RingFile(
+            keys=tuple((key["name"], key["keyId"]) for key in found[0]),
+            configuration=found[1].private,
+            configuration_path=found[1].private_path,
+        ).as_text()
+    )
+
+
+def _file(name: str) -> str:
+    return Path(__file__).with_name("files").joinpath(name).read_text(encoding="utf-8")
+
+
 def _private(ring: KeyRing, index: int) -> pulumi.Output[str]:
-    return ring.keys.apply(lambda keys: keys[index].private_pem)
+    def pem_of(keys: Sequence[PublicRingKey]) -> str:
+        key = keys[index]
+        if not isinstance(key, RingKey):
+            raise TypeError(f"key {key.name} is public only")  # Settings refuse it on disk.
+        return key.private_pem
+
+    return ring.keys.apply(pem_of)
 
 
 def _upload(path: str, content: pulumi.Input[str], permissions: str) -> docker.ContainerUploadArgs:
@@ -156,10 +189,11 @@ def _upload(path: str, content: pulumi.Input[str], permissions: str) -> docker.C
 def _volume(
     source: pulumi.Input[str], target: str, *, read_only: bool = False
 ) -> docker.ContainerVolumeArgs:
-    if isinstance(source, str) and source.startswith("/"):
-        return docker.ContainerVolumeArgs(
-            host_path=source, container_path=target, read_only=read_only
-        )
+    """Return a mount: of a path if the source begins with a slash, else of a volume."""
+    found = pulumi.Output.from_input(source)
     return docker.ContainerVolumeArgs(
-        volume_name=source, container_path=target, read_only=read_only
+        host_path=found.apply(lambda name: name if name.startswith("/") else None),
+        volume_name=found.apply(lambda name: None if name.startswith("/") else name),
+        container_path=target,
+        read_only=read_only,
     )

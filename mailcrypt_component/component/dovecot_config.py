@@ -3,23 +3,23 @@
 import pulumi
 
 from mailcrypt_component.component.outputs import plainly, public
-from mailcrypt_component.model.dialects import Dialect, digest, render
+from mailcrypt_component.model.dialects import Dialect, DovecotFiles, render
 from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.key_ring import model_of
 from mailcrypt_component.model.settings import Settings
 
 
 class DovecotConfig(pulumi.ComponentResource):
-    """The compiled ``10-custom.conf``, with its dialect and digest."""
+    """The compiled configuration of Dovecot, with its dialect and digest."""
 
-    text: pulumi.Output[str]
-    """The configuration; it holds paths, never a key."""
+    files: pulumi.Output[DovecotFiles]
+    """Every compiled text; they hold paths, never a key."""
     dialect: pulumi.Output[str]
-    """The Dovecot dialect it is written in, 2.3 or 2.4."""
+    """The Dovecot dialect they are written in, 2.3 or 2.4."""
     digest: pulumi.Output[str]
-    """Its SHA-256, 64 hex digits."""
+    """Their SHA-256, 64 hex digits."""
     asset: pulumi.Output[pulumi.StringAsset]
-    """The text as an asset, for whoever wants to place it elsewhere."""
+    """``10-custom.conf`` as an asset, to be placed elsewhere."""
 
     def __init__(
         self,
@@ -30,7 +30,8 @@ class DovecotConfig(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__("mailcrypt:index:DovecotConfig", name, {}, opts)
-        model = model_of([key.name for key in settings.keys])
+        names = [key.name for key in settings.keys]
+        model = model_of(names, settings.key_custody, settings.index_cache)
         found = (
             pulumi.Output.from_input(settings.dialect)
             if settings.dialect
@@ -41,10 +42,10 @@ class DovecotConfig(pulumi.ComponentResource):
             )
         )
         self.dialect = found.apply(lambda dialect: Dialect(dialect).value)
-        self.text = found.apply(lambda dialect: render(model, Dialect(dialect)))
-        self.digest = self.text.apply(digest)
-        self.asset = self.text.apply(pulumi.StringAsset)
-        self.register_outputs({"dialect": self.dialect, "text": self.text, "digest": self.digest})
+        self.files = found.apply(lambda dialect: render(model, Dialect(dialect)))
+        self.digest = self.files.apply(lambda files: files.digest)
+        self.asset = self.files.apply(lambda files: pulumi.StringAsset(files.crypt))
+        self.register_outputs({"dialect": self.dialect, "digest": self.digest})
 
 
 def _ask_dialect(docker_host: DockerHost, image: str) -> Dialect:

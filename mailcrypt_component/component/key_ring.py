@@ -1,49 +1,104 @@
 """The key ring as resources: keys that are made once or brought along."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pulumi
 import pulumi_tls as tls
 
 from mailcrypt_component.component.outputs import plainly, public
 from mailcrypt_component.model.dialects import Dialect
-from mailcrypt_component.model.key_ring import RingKey, read_key
+from mailcrypt_component.model.key_ring import (
+    PublicRingKey,
+    RingKey,
+    read_key,
+    read_public_key,
+)
 from mailcrypt_component.model.settings import KeySettings, Settings
 
 
 class KeyRing(pulumi.ComponentResource):
-    """The ring of keys, newest first; the first encrypts, the others only read."""
+    """The ring of keys, newest first; the first encrypts, the others only read.
 
-    keys: pulumi.Output[list[RingKey]]
-    """The keys with their private parts; secret."""
+    A made key is not protected itself, since a retired key must be droppable by declaration
+    alone.  A protected guard depends on all of them instead: Pulumi deletes no key before it.
+    """
+
+    keys: pulumi.Output[list[PublicRingKey]]
+    """The keys, with their private parts where the ring holds them; secret."""
     key_ids: pulumi.Output[list[str]]
     """Every key's id, newest first."""
     public_key: pulumi.Output[str]
     """The current public key as PEM."""
+    public_keys: pulumi.Output[list[dict[str, str]]]
+    """Every key's ``name``, ``keyId``, ``kind`` and ``publicPem``, newest first."""
 
     def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions) -> None:
         names = [key.name for key in settings.keys]
         super().__init__("mailcrypt:index:KeyRing", name, {"names": names}, opts)
-        self._protect = settings.protect
+        self._made: list[pulumi.Resource] = []
         pems: pulumi.Output[list[str]] = pulumi.Output.all(
             *(self._pem(name, key) for key in settings.keys)
         )
-        self.keys = pems.apply(lambda found: plainly(_read_ring, names, found, settings.dialect))
-        self.key_ids = public(self.keys.apply(lambda keys: [key.key_id for key in keys]))
-        self.public_key = public(self.keys.apply(lambda keys: keys[0].public_pem))
-        self.register_outputs({"keyIds": self.key_ids, "publicKey": self.public_key})
+        self.keys = pems.apply(
+            lambda found: plainly(_read_ring, settings.keys, found, settings.dialect)
+        )
+        self.public_keys = public(self.keys.apply(lambda keys: [_public_part(k) for k in keys]))
+        self.key_ids = self.public_keys.apply(lambda keys: [key["keyId"] for key in keys])
+        self.public_key = self.public_keys.apply(lambda keys: keys[0]["publicPem"])
+        self._guard(name, protect=settings.protect)
+        self.register_outputs(
+            {
+                "keyIds": self.key_ids,
+                "publicKey": self.public_key,
+                "privateKeys": pulumi.Output.secret(self.keys.apply(_private_parts)),
+            }
+        )
 
     def _pem(self, name: str, key: KeySettings) -> pulumi.Output[str]:
+        """Return the private key, or the public one of a key that is public only."""
+        if key.public_pem is not None:
+            return pulumi.Output.secret(key.public_pem)
         if key.pem is not None:
             return pulumi.Output.secret(key.pem)
         made = tls.PrivateKey(
             f"{name}-{key.name}",
             algorithm="ECDSA",
             ecdsa_curve=key.curve.value,
-            opts=pulumi.ResourceOptions(parent=self, protect=self._protect),
+            opts=pulumi.ResourceOptions(parent=self, protect=False),
         )
+        self._made.append(made)
         return pulumi.Output.secret(made.private_key_pem_pkcs8)
 
+    def _guard(self, name: str, *, protect: bool) -> None:
+        pulumi.Stash(
+            f"{name}-guard",
+            input=self.key_ids,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=self._made, protect=protect),
+        )
 
-def _read_ring(names: Sequence[str], pems: Sequence[str], dialect: Dialect | None) -> list[RingKey]:
-    return [read_key(name, pem, dialect) for name, pem in zip(names, pems, strict=True)]
+
+def _read_ring(
+    declared: Sequence[KeySettings], pems: Sequence[str], dialect: Dialect | None
+) -> list[PublicRingKey]:
+    """Read every key; what is true of the first one alone is that it must encrypt."""
+    return [
+        read_public_key(key.name, pem, dialect, current=not number)
+        if key.public_pem is not None
+        else read_key(key.name, pem, dialect, current=not number)
+        for number, (key, pem) in enumerate(zip(declared, pems, strict=True))
+    ]
+
+
+def _public_part(key: PublicRingKey) -> dict[str, str]:
+    return {
+        "name": key.name,
+        "keyId": key.key_id,
+        "kind": key.kind,
+        "publicPem": key.public_pem,
+    }
+
+
+def _private_parts(keys: Sequence[PublicRingKey]) -> list[dict[str, Any]]:
+    """Return what escrow, encrypt and unlock read from the state."""
+    return [{"name": key.name, "pem": key.private_pem} for key in keys if isinstance(key, RingKey)]

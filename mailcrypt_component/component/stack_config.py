@@ -1,4 +1,7 @@
-"""Read the ``mailcrypt:*`` configuration of a stack into the component's arguments."""
+"""Reads the ``mailcrypt:*`` configuration of a stack into the component's arguments.
+
+What the stack's file keeps as a secret stays one: its values become secret Outputs.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,17 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import pulumi
 from pulumi.runtime import config as runtime_config
 
+from mailcrypt_component.component.outputs import plainly
 from mailcrypt_component.docker_api.address import require_engine
 from mailcrypt_component.model.docker_host import DockerHost
-from mailcrypt_component.model.errors import MailCryptError
+from mailcrypt_component.model.read_environment import is_decisive
 from mailcrypt_component.model.read_settings import read_settings
 
 if TYPE_CHECKING:
     from mailcrypt_component.args import MailCryptServerArgs
 
 _PREFIX: Final = "mailcrypt:"
+_SECRET_FIELDS: Final = frozenset({"pem", "password", "passwordHash", "privateKey"})
 
 
 def args_of_stack() -> MailCryptServerArgs:
@@ -33,11 +38,13 @@ def args_of_stack() -> MailCryptServerArgs:
         for key, value in raw.items()
         if key.startswith(_PREFIX) and value
     }
-    try:
-        require_engine(DockerHost(read_settings(args).docker_host))
-    except MailCryptError as error:
-        raise pulumi.RunError(str(error)) from None
-    return cast("MailCryptServerArgs", args)
+    settings = plainly(read_settings, args)
+    plainly(require_engine, DockerHost(settings.docker_host))
+    secret = {
+        name: _secret(name, value) if runtime_config.is_config_secret(_PREFIX + name) else value
+        for name, value in args.items()
+    }
+    return cast("MailCryptServerArgs", secret)
 
 
 def _value(text: str) -> Any:
@@ -45,3 +52,25 @@ def _value(text: str) -> Any:
     if text in {"true", "false"} or text[:1] in {"[", "{"}:
         return json.loads(text)
     return int(text) if text.isdecimal() else text
+
+
+def _secret(name: str, value: Any) -> Any:
+    """Return a value of the configuration with its secret parts as Outputs.
+
+    Pulumi marks a whole setting as secret if one value in it is.  Names, curves and the
+    variables that decide what is declared have to be known when the graph is made.
+    """
+    if name == "environment":
+        return {key: part if is_decisive(key) else _hidden(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_secret("", part) for part in value]
+    if isinstance(value, dict):
+        return {
+            key: _hidden(part) if key in _SECRET_FIELDS else _secret("", part)
+            for key, part in value.items()
+        }
+    return value
+
+
+def _hidden(value: Any) -> pulumi.Output[Any]:
+    return pulumi.Output.secret(value)

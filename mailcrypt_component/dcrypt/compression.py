@@ -1,8 +1,10 @@
-"""Undo the compression that Dovecot's zlib plugin applies before a mail is encrypted.
+"""Undoes the compression that Dovecot's zlib plugin applies before a mail is encrypted.
 
 As in Dovecot, the first bytes tell the method.  lz4 is Dovecot's own framing:
 ``Dovecot-LZ4`` and four bytes, the largest size of a chunk (4, big-endian), then
-chunks, each with its length (4) in front.  Memory is bounded for any input.
+chunks, each with its length (4) in front.  Memory is bounded for any input: the limits
+for xz and zstd are Dovecot's own, so every level is read that Dovecot can read.  Mail in
+xz is read here although Dovecot 2.4 no longer reads it.
 
 Source: Dovecot, ``src/lib-compression``.
 """
@@ -26,13 +28,16 @@ if TYPE_CHECKING:
 
 LZ4_MAGIC: Final = b"Dovecot-LZ4\x0d\x2a\x9b\xc5"
 _LZ4_CHUNK_LIMIT: Final = 1 << 20
-_WINDOW_LIMIT: Final = 1 << 25
+_XZ_MEMORY_LIMIT: Final = 80 << 20
+"""Bytes; as Dovecot 2.3's ``istream-lzma.c``.  Level 9 wants 65 MiB."""
+_ZSTD_WINDOW_LIMIT: Final = 1 << 27
+"""Bytes; libzstd's own limit, which Dovecot keeps.  Level 22 wants all of it."""
 _STEP: Final = 1 << 16
 LONGEST_MAGIC: Final = len(LZ4_MAGIC)
 
 
 def method_of(start: bytes) -> str | None:
-    """Return gz, bz2, xz, zstd or lz4 by a mail's first bytes, None for a plain mail."""
+    """Return gz, bz2, xz, zstd or lz4, as a mail's first bytes tell, or None if it is plain."""
     return next((name for magic, name in _MAGICS.items() if start.startswith(magic)), None)
 
 
@@ -41,7 +46,7 @@ def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
     Raises:
         Damaged: The compressed stream is broken or ends too early.
-        Unsupported: It wants more memory than a mail server's settings make it want.
+        Unsupported: It needs more memory than Dovecot itself would give it.
 
     """
     stream = iter(chunks)
@@ -62,7 +67,7 @@ def _chained(start: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 
 class _Decompressor(Protocol):
-    """What zlib, bz2, lzma and ours for zstd have in common."""
+    """The interface that zlib, bz2, lzma and ``_Zstd`` share."""
 
     @property
     def eof(self) -> bool: ...
@@ -74,12 +79,14 @@ class _Decompressor(Protocol):
 
 
 class _Zstd:
-    """zstd in the shape of the others; small steps bound what one call returns."""
+    """zstd with the interface of the others; small steps bound what one call returns."""
 
     _TAKEN: Final = 256
 
     def __init__(self) -> None:
-        self._engine = zstandard.ZstdDecompressor(max_window_size=_WINDOW_LIMIT).decompressobj()
+        self._engine = zstandard.ZstdDecompressor(
+            max_window_size=_ZSTD_WINDOW_LIMIT
+        ).decompressobj()
         self.unconsumed_tail = b""
 
     @property
@@ -96,7 +103,7 @@ class _Zstd:
             return self._engine.decompress(data[: self._TAKEN])
         except zstandard.ZstdError as error:
             if "memory" in str(error):
-                raise Unsupported("zstd with a window above 32 MiB") from None
+                raise _too_large("zstd", _ZSTD_WINDOW_LIMIT) from None
             raise ValueError from None
 
 
@@ -111,7 +118,7 @@ def _by(make: Callable[[], _Decompressor], name: str) -> _Method:
                 plain = _guarded(engine, data, name)
                 if plain:
                     yield plain
-                # zlib hands back what it did not take; the others keep it inside.
+                # zlib returns the input that it did not use; the others keep it inside.
                 data = engine.unused_data if engine.eof else getattr(engine, "unconsumed_tail", b"")
                 if not data and len(plain) < _STEP:
                     break
@@ -124,8 +131,19 @@ def _by(make: Callable[[], _Decompressor], name: str) -> _Method:
 def _guarded(engine: _Decompressor, data: bytes, name: str) -> bytes:
     try:
         return engine.decompress(data, _STEP)
-    except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError):
+    except lzma.LZMAError as error:
+        if "Memory" in str(error):
+            raise _too_large(name, _XZ_MEMORY_LIMIT) from None
         raise Damaged(f"broken {name} data") from None
+    except (zlib.error, OSError, EOFError, ValueError):
+        raise Damaged(f"broken {name} data") from None
+
+
+def _too_large(name: str, limit: int) -> Unsupported:
+    return Unsupported(
+        f"{name} data that need more memory than Dovecot allows",
+        expected=f"at most {limit >> 20} MiB",
+    )
 
 
 def _by_lz4(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -145,7 +163,7 @@ def _by_lz4(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 class _Pieces:
-    """Takes an exact number of bytes off a stream of chunks."""
+    """Takes exact numbers of bytes off a stream of chunks."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks, self._held = chunks, b""
@@ -172,7 +190,7 @@ _MAGICS: Final = {
 _METHODS: Final[dict[str, _Method]] = {
     "gz": _by(lambda: zlib.decompressobj(31), "gzip"),
     "bz2": _by(bz2.BZ2Decompressor, "bzip2"),
-    "xz": _by(lambda: lzma.LZMADecompressor(memlimit=1 << 25), "xz"),
+    "xz": _by(lambda: lzma.LZMADecompressor(memlimit=_XZ_MEMORY_LIMIT), "xz"),
     "zstd": _by(_Zstd, "zstd"),
     "lz4": _by_lz4,
 }

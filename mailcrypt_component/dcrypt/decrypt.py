@@ -1,10 +1,14 @@
-"""Open a encrypted file with a private key, in a stream or at once.
+"""Decrypts a file with a private key, in a stream or at once.
 
-The content key, its IV and 16 bytes for integrity (AEAD: the associated data,
-HMAC: its key) are encrypted to each recipient.  For RSA by OAEP; for EC and X25519 by
-AES-256-CBC (or the content's own cipher, flag 16) under a key that PBKDF2 makes of
-the ECDH secret, with the ephemeral public key as its salt.  The content follows the
-header; a tag (16 bytes) or HMAC ends the file.
+The content key, its IV and, where the integrity is protected, 16 bytes (AEAD: the
+associated data, HMAC: its key) are encrypted to each recipient.  For RSA by OAEP; for
+EC, X25519 and X448 by AES-256-CBC (or the content's own cipher, flag 16) under a key that
+PBKDF2 derives from the ECDH secret, with the ephemeral public key as its salt.  The
+content follows the header; a tag (16 bytes) or HMAC ends the file.
+
+In format version 1 the content key alone is encrypted, by AES-256-CTR under the SHA-256
+of the ECDH secret.  All IVs are zero, and nothing ends the file: a change to the content,
+or a missing end, cannot be noticed.
 
 Source: Dovecot, ``src/lib-dcrypt/istream-decrypt.c``.
 """
@@ -17,15 +21,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes, padding
-from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa, x448, x25519
 from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.ciphers.modes import CBC, GCM
+from cryptography.hazmat.primitives.ciphers.modes import GCM
 from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 
+from mailcrypt_component.dcrypt.ciphers import DIGESTS, GCM_NAMES, SUITES, TAG, Suite
 from mailcrypt_component.dcrypt.header import (
     HEADER_LIMIT,
     Damaged,
@@ -37,6 +42,7 @@ from mailcrypt_component.dcrypt.header import (
     Unsupported,
     parse_header,
 )
+from mailcrypt_component.dcrypt.key_id import version_1_id
 from mailcrypt_component.model.errors import FormatError
 
 if TYPE_CHECKING:
@@ -50,23 +56,7 @@ ROUNDS_LIMIT: Final = 100_000
 _CHUNK: Final = 1 << 16
 _LARGE: Final = 1 << 17
 _FIRST_READ: Final = 512
-_TAG: Final = 16
-_BLOCK: Final = 16
-_SUITES: Final[dict[str, tuple[type[GCM | CBC], int, int]]] = {
-    "aes-128-gcm": (GCM, 16, 12),
-    "aes-192-gcm": (GCM, 24, 12),
-    "aes-256-gcm": (GCM, 32, 12),
-    "aes-128-cbc": (CBC, 16, 16),
-    "aes-192-cbc": (CBC, 24, 16),
-    "aes-256-cbc": (CBC, 32, 16),
-}
-"""Mode, key and IV length in bytes."""
-_DIGESTS: Final[dict[str, type[hashes.HashAlgorithm]]] = {
-    "sha1": hashes.SHA1,
-    "sha256": hashes.SHA256,
-    "sha384": hashes.SHA384,
-    "sha512": hashes.SHA512,
-}
+_VERSION_1_KEY: Final = 32
 
 
 class NoKey(FormatError):  # noqa: N818  (a finding, named after what it finds)
@@ -80,7 +70,7 @@ class NoKey(FormatError):  # noqa: N818  (a finding, named after what it finds)
 def decrypt(source: BinaryIO, keys: Mapping[str, PrivateKey]) -> Iterator[bytes]:
     """Yield the content in chunks of at most 64 KiB, in constant memory.
 
-    The tag stands at the end: what was yielded is good only once the iterator has
+    The tag is at the end: what was yielded is good only once the iterator has
     ended without an error.
 
     Args:
@@ -88,9 +78,10 @@ def decrypt(source: BinaryIO, keys: Mapping[str, PrivateKey]) -> Iterator[bytes]
         keys: Private keys by key id.
 
     Raises:
-        NotEncrypted: It lies there in clear.
+        NotEncrypted: The file is in clear.
         NoKey: It is encrypted to other keys.
-        Unsupported: A version or cipher that this module does not read.
+        Unsupported: Its cipher or kind of key cannot be read here; the message says
+            what can still read it.
         Truncated: It ends too early.
         Damaged: It is not what was encrypted.
 
@@ -104,7 +95,7 @@ def decrypt_bytes(data: bytes | memoryview, keys: Mapping[str, PrivateKey]) -> b
     """Return the content of a whole file that is in memory; errors as ``decrypt``."""
     header = _parse(data)
     content = _Content(header, _content_secret(header, keys))
-    if content.mode is GCM and header.is_aead:
+    if content.is_gcm:
         return content.at_once(data)
     return b"".join(content.chunks(bytes(data[header.length :]), None))
 
@@ -112,9 +103,9 @@ def decrypt_bytes(data: bytes | memoryview, keys: Mapping[str, PrivateKey]) -> b
 def decrypt_into(
     data: memoryview, keys: Mapping[str, PrivateKey], buffer: memoryview
 ) -> bytes | memoryview:
-    """Return the content as ``decrypt_bytes`` does; of a large file, as a part of the buffer.
+    """Return the content as ``decrypt_bytes`` does; for a large file, as a part of the buffer.
 
-    A program that opens many large mails saves the time of making room for each.
+    A program that decrypts many large mails saves the time of allocating memory for each.
 
     Args:
         data: The whole file.
@@ -126,7 +117,7 @@ def decrypt_into(
         return decrypt_bytes(data, keys)
     header = _parse(data)
     content = _Content(header, _content_secret(header, keys))
-    if content.mode is GCM and header.is_aead:
+    if content.is_gcm:
         return content.into(data, buffer)
     return b"".join(content.chunks(bytes(data[header.length :]), None))
 
@@ -155,16 +146,15 @@ class _Content:
     """The content behind a header, once its key is known."""
 
     def __init__(self, header: Header, secret: bytes) -> None:
-        self.mode, key_size, iv_size = _suite(header)
+        self._suite = _suite(header)
         self._header = header
-        self._key = secret[:key_size]
-        self._iv = secret[key_size : key_size + iv_size]
-        self._extra = secret[key_size + iv_size :]
+        self._key, self._iv, self._extra = self._suite.split(secret)
+        self.is_gcm = header.is_aead and header.cipher in GCM_NAMES
 
     def at_once(self, data: bytes | memoryview) -> bytes:
-        """Open AES-GCM in one call."""
-        if len(data) < self._header.length + _TAG:
-            raise Truncated(self._header.length + _TAG, len(data))
+        """Decrypt AES-GCM in one call."""
+        if len(data) < self._header.length + TAG:
+            raise Truncated(self._header.length + TAG, len(data))
         try:
             encrypted = memoryview(data)[self._header.length :]
             return AESGCM(self._key).decrypt(self._iv, encrypted, self._extra)
@@ -172,12 +162,12 @@ class _Content:
             raise _altered() from None
 
     def into(self, data: memoryview, buffer: memoryview) -> memoryview:
-        """Open AES-GCM into a buffer; nothing is returned before the tag was checked."""
-        if len(data) < self._header.length + _TAG:
-            raise Truncated(self._header.length + _TAG, len(data))
-        decryptor = Cipher(AES(self._key), GCM(self._iv, bytes(data[-_TAG:]))).decryptor()
+        """Decrypt AES-GCM into a buffer; return nothing before the tag was checked."""
+        if len(data) < self._header.length + TAG:
+            raise Truncated(self._header.length + TAG, len(data))
+        decryptor = Cipher(AES(self._key), GCM(self._iv, bytes(data[-TAG:]))).decryptor()
         decryptor.authenticate_additional_data(self._extra)
-        size = decryptor.update_into(data[self._header.length : -_TAG], buffer)
+        size = decryptor.update_into(data[self._header.length : -TAG], buffer)
         try:
             decryptor.finalize()
         except InvalidTag:
@@ -186,45 +176,35 @@ class _Content:
 
     def chunks(self, first: bytes, source: BinaryIO | None) -> Iterator[bytes]:
         """Yield the content, and check what ends it."""
+        aead = self._header.is_aead
         mac = self._hmac()
-        footer = mac.digest_size if mac else _TAG if self._header.is_aead else 0
-        decryptor = Cipher(AES(self._key), self.mode(self._iv)).decryptor()
-        if self.mode is GCM and self._header.is_aead:
-            decryptor.authenticate_additional_data(self._extra)  # type: ignore[attr-defined]
-        unpadder = padding.PKCS7(8 * _BLOCK).unpadder() if self.mode is CBC else None
-        held = first
-        while True:
-            more = source.read(_CHUNK) if source else b""
-            ready, held = (held, more) if not footer else _all_but(held + more, footer)
+        footer = mac.digest_size if mac else TAG if aead else 0
+        stream = self._suite.open(self._key, self._iv, self._extra if aead else None)
+        held = b""
+        for piece in _pieces(first, source):
+            ready, held = _all_but(held + piece, footer)
             if mac:
                 mac.update(ready)
-            plain = decryptor.update(ready)
-            yield unpadder.update(plain) if unpadder else plain
-            if not more:
-                break
+            yield stream.update(ready)
         if len(held) < footer:
             raise Truncated(self._header.length + footer, self._header.length + len(held))
         try:
             if mac and not hmac.compare_digest(mac.digest(), held):
                 raise _altered()
-            if self.mode is GCM:
-                yield self._end_gcm(decryptor, held)
-            else:
-                decryptor.finalize()
-            if unpadder:
-                yield unpadder.finalize()
+            yield stream.end(held if aead else None)
         except (InvalidTag, ValueError):
             raise _altered() from None
-
-    def _end_gcm(self, decryptor: object, tag: bytes) -> bytes:
-        if self._header.is_aead:
-            return bytes(decryptor.finalize_with_tag(tag))  # type: ignore[attr-defined]
-        return b""
 
     def _hmac(self) -> hmac.HMAC | None:
         if not self._header.flags & Flags.HMAC:
             return None
         return hmac.new(self._extra, digestmod=self._header.mac)
+
+
+def _pieces(first: bytes, source: BinaryIO | None) -> Iterator[bytes]:
+    yield first
+    while source and (piece := source.read(_CHUNK)):
+        yield piece
 
 
 def _all_but(data: bytes, size: int) -> tuple[bytes, bytes]:
@@ -236,29 +216,42 @@ def _altered() -> Damaged:
     return Damaged("the content does not fit its tag", expected="what Dovecot wrote")
 
 
-def _suite(header: Header) -> tuple[type[GCM | CBC], int, int]:
-    suite = _SUITES.get(header.cipher)
-    if suite is None or header.mac not in _DIGESTS:
-        raise Unsupported(f"{header.cipher} with {header.mac}", expected="AES in GCM or CBC mode")
+def _suite(header: Header) -> Suite:
+    suite = SUITES.get(header.cipher)
+    if suite is None or header.mac not in DIGESTS:
+        raise Unsupported(
+            f"encrypted with {header.cipher} and {header.mac}",
+            expected=f"one of {', '.join(SUITES)} and of {', '.join(DIGESTS)}",
+            hint="the Dovecot that wrote it reads it: doveadm fetch text",
+        )
     return suite
 
 
 def _content_secret(header: Header, keys: Mapping[str, PrivateKey]) -> bytes:
     """Return content key, IV and what keeps the integrity, in this order."""
-    _, key_size, iv_size = _suite(header)
-    protected = header.flags & (Flags.HMAC | Flags.AEAD)
-    size = key_size + iv_size + (_TAG if protected else 0)
+    suite = _suite(header)
+    size = suite.key_size + suite.iv_size + (TAG if header.is_protected else 0)
     for recipient in header.recipients:
-        key = keys.get(recipient.key_id)
+        key = _key_of(recipient, header, keys)
         if key is None:
             continue
         secret = _EncryptedKey(header, recipient).open(key)
         if len(secret) != size:
             raise Damaged(f"a content key of {len(secret)} bytes", expected=f"{size} bytes")
-        if not protected and _hash_of(secret, header.mac) != header.key_hash:
+        # An AEAD's tag proves the key, too; an HMAC proves the encrypted content alone.
+        if not header.is_aead and _hash_of(secret, header) != header.key_hash:
             raise Damaged("the content key does not fit its hash")
         return secret
     raise NoKey(tuple(recipient.key_id for recipient in header.recipients))
+
+
+def _key_of(
+    recipient: Recipient, header: Header, keys: Mapping[str, PrivateKey]
+) -> PrivateKey | None:
+    if header.version != 1:
+        return keys.get(recipient.key_id)
+    fitting = (key for key in keys.values() if version_1_id(key.public_key()) == recipient.key_id)
+    return next(fitting, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,12 +262,19 @@ class _EncryptedKey:
     recipient: Recipient
 
     def open(self, key: PrivateKey) -> bytes:
+        if self.recipient.kind is KeyType.KEM:
+            raise Unsupported(
+                "encrypted to an ML-KEM key",
+                expected="an EC, X25519, X448 or RSA key",
+                hint="the Dovecot that wrote it reads it: doveadm fetch text",
+            )
         try:
             if isinstance(key, rsa.RSAPrivateKey):
                 return self._by_rsa(key)
-            return self._by_secret(self._agree(key))
+            shared = self._agree(key)
+            return self._version_1(shared) if self.header.version == 1 else self._version_2(shared)
         except (ValueError, InvalidTag):
-            raise Damaged("the content key cannot be opened with its recipient's key") from None
+            raise Damaged("the content key cannot be decrypted with its recipient's key") from None
 
     def _by_rsa(self, key: rsa.RSAPrivateKey) -> bytes:
         if self.recipient.kind is not KeyType.RSA:
@@ -283,42 +283,42 @@ class _EncryptedKey:
         digest = hashes.SHA1()  # noqa: S303
         return key.decrypt(self.recipient.encrypted_key, OAEP(MGF1(digest), digest, None))
 
-    def _agree(self, key: ec.EllipticCurvePrivateKey | x25519.X25519PrivateKey) -> bytes:
+    def _agree(
+        self, key: ec.EllipticCurvePrivateKey | x25519.X25519PrivateKey | x448.X448PrivateKey
+    ) -> bytes:
         ephemeral = self.recipient.ephemeral
         if isinstance(key, x25519.X25519PrivateKey):
             return key.exchange(x25519.X25519PublicKey.from_public_bytes(ephemeral))
+        if isinstance(key, x448.X448PrivateKey):
+            return key.exchange(x448.X448PublicKey.from_public_bytes(ephemeral))
         point = ec.EllipticCurvePublicKey.from_encoded_point(key.curve, ephemeral)
         return key.exchange(ec.ECDH(), point)
 
-    def _by_secret(self, shared: bytes) -> bytes:
-        header, encrypted = self.header, self.recipient.encrypted_key
+    def _version_1(self, shared: bytes) -> bytes:
+        """Return the content key with the zero IV that version 1 has everywhere."""
+        suite = SUITES["aes-256-ctr"]
+        iv = bytes(suite.iv_size)
+        key = hashlib.sha256(shared).digest()
+        return suite.at_once(key + iv, self.recipient.encrypted_key, aead=False) + iv
+
+    def _version_2(self, shared: bytes) -> bytes:
+        header = self.header
         if not 1 <= header.rounds <= ROUNDS_LIMIT:
             raise Damaged(f"{header.rounds} rounds", expected=f"1 to {ROUNDS_LIMIT}")
         same = bool(header.flags & Flags.SAME_CIPHER)
-        mode, key_size, iv_size = _SUITES[header.cipher if same else "aes-256-cbc"]
-        tag = _TAG if same and header.is_aead else 0
-        size = key_size + iv_size + tag
-        digest, salt = _DIGESTS[header.mac](), self.recipient.ephemeral
+        suite = SUITES[header.cipher if same else "aes-256-cbc"]
+        aead = same and header.is_aead
+        size = suite.key_size + suite.iv_size + (TAG if aead else 0)
+        digest, salt = DIGESTS[header.mac](), self.recipient.ephemeral
         made = PBKDF2HMAC(digest, size, salt, header.rounds).derive(shared)
-        key, iv, aad = made[:key_size], made[key_size : key_size + iv_size], made[size - tag :]
-        if tag:
-            return AESGCM(key).decrypt(iv, encrypted, aad)
-        decryptor = Cipher(AES(key), mode(iv)).decryptor()
-        plain = decryptor.update(encrypted)
-        if mode is CBC:
-            decryptor.finalize()
-            return plain[: -plain[-1]] if plain and _is_padded(plain) else b""
-        return plain
+        return suite.at_once(made, self.recipient.encrypted_key, aead=aead)
 
 
-def _is_padded(plain: bytes) -> bool:
-    count = plain[-1]
-    return 1 <= count <= _BLOCK and plain.endswith(bytes([count]) * count)
-
-
-def _hash_of(secret: bytes, algorithm: str) -> bytes:
-    """Return the hash by which Dovecot recognises a content key: 2,048 times itself."""
-    digest = hashlib.new(algorithm, secret).digest()
+def _hash_of(secret: bytes, header: Header) -> bytes:
+    """Return the hash by which Dovecot recognises a content key; in version 2, 2,049 rounds."""
+    if header.version == 1:
+        return hashlib.sha256(secret[:_VERSION_1_KEY]).digest()
+    digest = hashlib.new(header.mac, secret).digest()
     for number in range(1, 2049):
-        digest = hashlib.new(algorithm, digest + number.to_bytes(4)).digest()
+        digest = hashlib.new(header.mac, digest + number.to_bytes(4)).digest()
     return digest

@@ -1,4 +1,4 @@
-"""Encrypt a mail as Dovecot does: version 2, AES-256-GCM, AEAD, one recipient.
+"""Encrypts a mail as Dovecot does: version 2, AES-256-GCM, AEAD, one recipient.
 
 Source: Dovecot, ``src/lib-dcrypt/ostream-encrypt.c``.
 """
@@ -28,7 +28,7 @@ _KEY, _IV, _TAG, _BLOCK = 32, 12, 16, 16
 
 
 def encrypt(plain: bytes, recipient: ec.EllipticCurvePublicKey | x25519.X25519PublicKey) -> bytes:
-    """Return the whole encrypted file, a byte for byte equal of what Dovecot accepts."""
+    """Return the whole encrypted file, in the form that Dovecot writes by default."""
     secret = os.urandom(_KEY + _IV + _TAG)
     key, iv, associated = secret[:_KEY], secret[_KEY : _KEY + _IV], secret[_KEY + _IV :]
     ephemeral, shared = _agree(recipient)
@@ -49,7 +49,7 @@ def encrypt(plain: bytes, recipient: ec.EllipticCurvePublicKey | x25519.X25519Pu
 
 
 def _agree(recipient: ec.EllipticCurvePublicKey | x25519.X25519PublicKey) -> tuple[bytes, bytes]:
-    """Return an ephemeral public key and the secret that it shares with the recipient."""
+    """Return an ephemeral public key and its shared secret with the recipient."""
     if isinstance(recipient, x25519.X25519PublicKey):
         once = x25519.X25519PrivateKey.generate()
         return once.public_key().public_bytes_raw(), once.exchange(recipient)

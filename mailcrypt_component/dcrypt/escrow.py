@@ -1,15 +1,14 @@
-"""The ring in one passphrase-protected text file that ``openssl`` alone can open.
+"""Writes the key ring to one passphrase-protected text file that ``openssl`` can open.
 
 Each key is a PEM block ``ENCRYPTED PRIVATE KEY``: PKCS#8 (RFC 5958) under PBES2
-(RFC 8018) with PBKDF2-HMAC-SHA256 and AES-256-CBC.  Names, ids and how to open it stand
-beside in clear.
+(RFC 8018) with PBKDF2-HMAC-SHA256 and AES-256-CBC.  Names, ids and
+the way to open it are in clear.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
 import textwrap
 import time
 from base64 import b64encode
@@ -21,8 +20,8 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from mailcrypt_component.dcrypt.key_id import key_id
-from mailcrypt_component.dcrypt.keys import PrivateKey, load_private_key
+from mailcrypt_component.dcrypt.der import INTEGER, OCTET_STRING, sequence, tlv
+from mailcrypt_component.dcrypt.keys import PrivateKey, load_keys
 from mailcrypt_component.model.errors import KeyFault
 
 if TYPE_CHECKING:
@@ -32,14 +31,11 @@ ROUNDS: Final = 600_000
 LEAST_PASSPHRASE: Final = 12
 """Bytes; a shorter passphrase is refused."""
 
-_PEM: Final = re.compile(
-    r"-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL
-)
 _HEAD: Final = """\
 mailcrypt escrow of the stack {stack}, written {date}
 
-With this file and its passphrase all mail that was encrypted to these keys can be
-read, without the server and without this program's makers.  Keep it apart from
+With this file and its passphrase, all mail that was encrypted to these keys can be
+read, without the server and with standard tools.  Keep it apart from
 the mail, and the passphrase apart from this file.
 
 To read a whole store:     mailcrypt recover STORE --escrow FILE --out DIR
@@ -51,7 +47,7 @@ To take a key out by hand: copy its block, from BEGIN to END, into key.pem, then
 
 @dataclass(frozen=True, slots=True)
 class EscrowKey:
-    """A key as it goes into escrow."""
+    """A private key with the name and id that the escrow file gives it."""
 
     name: str
     key_id: str
@@ -59,17 +55,17 @@ class EscrowKey:
 
 
 def write_escrow(keys: Sequence[EscrowKey], passphrase: bytes, stack: str, now: float) -> str:
-    """Return the file's text, read back and compared.
+    """Return the file's text, after reading it back and comparing the keys.
 
     Args:
         keys: The ring, current key first.
         passphrase: At least 12 bytes.
         stack: The stack's name, for people.
-        now: Seconds since 1970.
+        now: Seconds since 1970, for the date in the text.
 
     Raises:
-        KeyFault: The ring is empty, the passphrase too short, or what was made does
-            not open again.
+        KeyFault: The ring is empty, the passphrase is too short, or the text does not
+            open to the same keys.
 
     """
     if not keys:
@@ -89,36 +85,8 @@ def write_escrow(keys: Sequence[EscrowKey], passphrase: bytes, stack: str, now: 
         parts.append(f"key {key.name} ({use})\nid  {key.key_id}\n{_encrypted(der, passphrase)}")
     text = "\n".join(parts)
     if set(load_keys(text, passphrase)) != {key.key_id for key in keys}:
-        raise KeyFault("what was written does not open to the same keys", where="escrow")
+        raise KeyFault("the file does not open to the same keys", where="escrow")
     return text
-
-
-def load_keys(
-    text: str, passphrase: bytes | None = None, *, where: str = "escrow"
-) -> dict[str, PrivateKey]:
-    """Return every private key of an escrow file, or of any text with PEM blocks, by key id.
-
-    Raises:
-        KeyFault: There is no key in it, or one does not open.
-
-    """
-    blocks = _PEM.finditer(text.replace("\r\n", "\n"))
-    found = {}
-    for block in blocks:
-        secret = passphrase if is_encrypted(block.group()) else None
-        try:
-            key = load_private_key(block.group().encode(), secret)
-        except KeyFault as fault:
-            raise KeyFault(fault.found, where=where, expected=fault.expected) from None
-        found[key_id(key.public_key())] = key
-    if not found:
-        raise KeyFault("no private key", where=where, expected="private keys in PEM")
-    return found
-
-
-def is_encrypted(text: str) -> bool:
-    """Tell whether a passphrase is needed."""
-    return "BEGIN ENCRYPTED PRIVATE KEY" in text or "Proc-Type: 4,ENCRYPTED" in text
 
 
 def _encrypted(der: bytes, passphrase: bytes) -> str:
@@ -127,24 +95,14 @@ def _encrypted(der: bytes, passphrase: bytes) -> str:
     fill = 16 - len(der) % 16
     encryptor = Cipher(AES(key), CBC(iv)).encryptor()
     encrypted = encryptor.update(der + bytes([fill]) * fill) + encryptor.finalize()
-    rounds = _tlv(0x02, ROUNDS.to_bytes(3))
-    kdf = _sequence(_PBKDF2, _sequence(_tlv(0x04, salt), rounds, _sequence(_HMAC_SHA256, _NULL)))
-    cipher = _sequence(_AES_256_CBC, _tlv(0x04, iv))
-    whole = _sequence(_sequence(_PBES2, _sequence(kdf, cipher)), _tlv(0x04, encrypted))
+    rounds = tlv(INTEGER, ROUNDS.to_bytes(3))
+    kdf = sequence(
+        _PBKDF2, sequence(tlv(OCTET_STRING, salt), rounds, sequence(_HMAC_SHA256, _NULL))
+    )
+    cipher = sequence(_AES_256_CBC, tlv(OCTET_STRING, iv))
+    whole = sequence(sequence(_PBES2, sequence(kdf, cipher)), tlv(OCTET_STRING, encrypted))
     body = "\n".join(textwrap.wrap(b64encode(whole).decode(), 64))
     return f"-----BEGIN ENCRYPTED PRIVATE KEY-----\n{body}\n-----END ENCRYPTED PRIVATE KEY-----\n"
-
-
-def _tlv(tag: int, value: bytes) -> bytes:
-    size = len(value)
-    if size < 0x80:  # noqa: PLR2004  (X.690, 8.1.3)
-        return bytes([tag, size]) + value
-    length = size.to_bytes((size.bit_length() + 7) // 8)
-    return bytes([tag, 0x80 | len(length)]) + length + value
-
-
-def _sequence(*parts: bytes) -> bytes:
-    return _tlv(0x30, b"".join(parts))
 
 
 _PBES2: Final = bytes.fromhex("06092a864886f70d01050d")

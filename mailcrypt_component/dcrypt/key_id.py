@@ -1,11 +1,13 @@
-"""Key ids: the digest by which Dovecot names a public key."""
+"""Key ids: the digests by which Dovecot names a public key."""
 
 from __future__ import annotations
 
 import hashlib
 
-from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, rsa, x448, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from mailcrypt_component.dcrypt.der import BIT_STRING, sequence, tlv
 
 
 def key_id(public_key: object) -> str:
@@ -15,7 +17,7 @@ def key_id(public_key: object) -> str:
     compressed (Dovecot: ``dcrypt_openssl_public_key_id``).
 
     Args:
-        public_key: An EC, X25519 or RSA public key of ``cryptography``.
+        public_key: An EC, X25519, X448 or RSA public key of ``cryptography``.
 
     Raises:
         TypeError: Any other kind of key.
@@ -23,17 +25,29 @@ def key_id(public_key: object) -> str:
     """
     if isinstance(public_key, ec.EllipticCurvePublicKey):
         return hashlib.sha256(_compressed(public_key)).hexdigest()
-    if isinstance(public_key, (x25519.X25519PublicKey, rsa.RSAPublicKey)):
+    if isinstance(public_key, (x25519.X25519PublicKey, x448.X448PublicKey, rsa.RSAPublicKey)):
         der = public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         return hashlib.sha256(der).hexdigest()
     raise TypeError(f"no key id for a {type(public_key).__name__}")
 
 
+def version_1_id(public_key: object) -> str | None:
+    """Return the id of an EC key in headers of format version 1; None for other keys.
+
+    It is the SHA-256 of the compressed point *written as upper-case hex digits*
+    (Dovecot: ``dcrypt_openssl_public_key_id_old``).  Version 1 can encrypt to EC keys only.
+    """
+    if not isinstance(public_key, ec.EllipticCurvePublicKey):
+        return None
+    point = public_key.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    return hashlib.sha256(point.hex().upper().encode()).hexdigest()
+
+
 def _compressed(key: ec.EllipticCurvePublicKey) -> bytes:
     """Return the SubjectPublicKeyInfo with the point compressed.
 
-    ``cryptography`` writes it uncompressed only; the algorithm part is the same,
-    so the bit string behind it is exchanged and the two lengths are set anew.
+    ``cryptography`` writes it uncompressed only.  The algorithm part is the same,
+    so this replaces the bit string behind it and sets the two lengths anew.
     """
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     full = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
@@ -42,11 +56,4 @@ def _compressed(key: ec.EllipticCurvePublicKey) -> bytes:
     algorithm = der[start : start + 2 + der[start + 1]]
     if not der.endswith(full):
         raise TypeError("a SubjectPublicKeyInfo that does not end in its point")
-    body = algorithm + _tlv(0x03, b"\x00" + point)
-    return _tlv(0x30, body)
-
-
-def _tlv(tag: int, value: bytes) -> bytes:
-    size = len(value)
-    length = bytes([size]) if size < 0x80 else bytes([0x81, size])  # noqa: PLR2004  (X.690, 8.1.3)
-    return bytes([tag]) + length + value
+    return sequence(algorithm, tlv(BIT_STRING, b"\x00" + point))

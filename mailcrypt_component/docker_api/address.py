@@ -32,6 +32,13 @@ def require_engine(docker_host: DockerHost) -> None:
         raise unreachable(host, error) from None
 
 
+def is_local(docker_host: DockerHost) -> bool:
+    """Tell whether the engine runs on this machine."""
+    url = docker_host.url or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+    parts = urlsplit(url)
+    return parts.scheme == "unix" or parts.hostname in {"localhost", "127.0.0.1", "::1"}
+
+
 def refuse_context(context: str | None) -> None:
     """Refuse a Docker context: the provider would follow it, and none of the gates.
 

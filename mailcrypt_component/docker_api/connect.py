@@ -6,12 +6,8 @@ port of its own to be reachable.
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
-import tempfile
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import docker
@@ -20,6 +16,7 @@ import docker.tls
 import requests.exceptions
 
 from mailcrypt_component.docker_api.address import DEFAULT_HOST, unreachable
+from mailcrypt_component.docker_api.certificates import certificate_files
 from mailcrypt_component.docker_api.ssh import tunnel
 from mailcrypt_component.model.errors import UnreachableError
 
@@ -58,42 +55,16 @@ def connect(docker_host: DockerHost) -> DockerClient:
 def _client(url: str, docker_host: DockerHost) -> DockerClient:
     """Return a client that is let in as the provider is: by SSH, certificates, or neither."""
     if url.startswith("ssh://"):
-        return docker.DockerClient(
-            base_url=tunnel(url, docker_host.ssh_options), timeout=_API_SECONDS
-        )
-    if docker_host.certificate is not None:
-        return docker.DockerClient(base_url=url, tls=_given_tls(docker_host), timeout=_API_SECONDS)
-    environment = {**os.environ, "DOCKER_HOST": url}
-    if docker_host.certificate_folder is not None:
-        environment |= {
-            "DOCKER_CERT_PATH": docker_host.certificate_folder,
-            "DOCKER_TLS_VERIFY": "1",
-        }
-    return docker.from_env(timeout=_API_SECONDS, environment=environment)
-
-
-def _given_tls(docker_host: DockerHost) -> docker.tls.TLSConfig:
-    """Return the SDK's configuration, which takes files only: they lie in memory."""
-    folder = Path(tempfile.mkdtemp(prefix="mailcrypt-tls-", dir=_memory()))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    texts = {
-        "ca.pem": docker_host.ca or "",
-        "cert.pem": docker_host.certificate or "",
-        "key.pem": docker_host.private_key or "",
-    }
-    for name, text in texts.items():
-        (folder / name).touch(mode=0o600)
-        (folder / name).write_text(text)
-    return docker.tls.TLSConfig(
-        client_cert=(str(folder / "cert.pem"), str(folder / "key.pem")),
-        ca_cert=str(folder / "ca.pem") if docker_host.ca else None,
-        verify=bool(docker_host.ca),
+        url = tunnel(url, docker_host.ssh_options)
+    files = certificate_files(docker_host) if url.startswith("tcp://") else None
+    if files is None:
+        return docker.DockerClient(base_url=url, timeout=_API_SECONDS)
+    tls = docker.tls.TLSConfig(
+        client_cert=(files.certificate, files.private_key),
+        ca_cert=files.ca,
+        verify=files.ca is not None,
     )
-
-
-def _memory() -> str | None:
-    """Return a folder in memory where there is one, else None for the usual one."""
-    return "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+    return docker.DockerClient(base_url=url, tls=tls, timeout=_API_SECONDS)
 
 
 def refresh(container: Container) -> None:
@@ -109,12 +80,17 @@ def refresh(container: Container) -> None:
         raise UnreachableError(explained(error), where=f"container {container.name}") from None
 
 
-def api_of(container: Container) -> docker.APIClient:
-    """Return the engine's API that a container was found through."""
-    client = container.client
+def client_of(container: Container) -> DockerClient:
+    """Return the client that a container was found through."""
+    client: DockerClient | None = container.client
     if client is None:
         raise UnreachableError("it belongs to no engine", where=f"container {container.name}")
-    return client.api
+    return client
+
+
+def api_of(container: Container) -> docker.APIClient:
+    """Return the engine's API that a container was found through."""
+    return client_of(container).api
 
 
 def explained(error: BaseException) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a command in a container left behind."""
+    """What a command in a container has printed, and how it ended."""
 
     exit_code: int
     stdout: bytes
@@ -62,6 +62,22 @@ def execute(
     return Result(code, b"".join(parts[1]), b"".join(parts[2]))
 
 
+def start_detached(container: Container, argv: Sequence[str]) -> None:
+    """Start a command in a container that runs on by itself; nobody sees what it prints.
+
+    Raises:
+        UnreachableError: It could not be started.
+
+    """
+    api = api_of(container)
+    try:
+        api.exec_start(api.exec_create(container.id, list(argv))["Id"], detach=True)
+    except NOT_ANSWERING as error:
+        raise UnreachableError(
+            f"cannot start {argv[0]}: {explained(error)}", where=f"container {container.name}"
+        ) from None
+
+
 def stream(container: Container, argv: Sequence[str], *, timeout: float) -> Iterator[bytes]:
     """Run a command in a container and yield what it prints, as it comes.
 
@@ -86,7 +102,7 @@ def stream(container: Container, argv: Sequence[str], *, timeout: float) -> Iter
 def _run(
     container: Container, argv: Sequence[str], stdin: bytes, user: str, timeout: float
 ) -> Iterator[tuple[int, bytes]]:
-    """Yield 1 or 2 (output or errors) with what came; at the end 0 with the exit code."""
+    """Yield 1 or 2 (output or errors) with the data; at the end 0 with the exit code."""
     try:
         command, attached = _started(container, argv, stdin=bool(stdin), user=user)
         with _closing_at(attached, timeout) as expired:
@@ -105,7 +121,7 @@ def _run(
 def _started(
     container: Container, argv: Sequence[str], *, stdin: bool, user: str = ""
 ) -> tuple[str, Any]:
-    """Start a command; return its id and the connection to it, which may be silent for long."""
+    """Start a command; return its id and the connection to it, which never times out."""
     api = api_of(container)
     command: str = api.exec_create(container.id, list(argv), stdin=stdin, user=user)["Id"]
     attached: Any = api.exec_start(command, socket=True)
@@ -114,7 +130,7 @@ def _started(
 
 
 class Session(io.RawIOBase):
-    """A command in a container that is talked with; reading gives what it prints."""
+    """A running command in a container: reading returns what it prints."""
 
     def __init__(self, attached: Any) -> None:
         self._attached = attached
@@ -123,11 +139,11 @@ class Session(io.RawIOBase):
         self.errors = b""
 
     def readable(self) -> bool:
-        """Tell that it can be read."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read what it printed; what it said as errors is kept aside."""
+        """Read from standard output; standard error is collected in ``errors``."""
         while not self._rest:
             number, data = next(self._frames, (0, b""))
             if not number:
@@ -142,7 +158,7 @@ class Session(io.RawIOBase):
         return size
 
     def send(self, data: bytes) -> None:
-        """Give it input."""
+        """Write to its standard input."""
         _raw(self._attached).sendall(data)
 
 
@@ -150,7 +166,7 @@ class Session(io.RawIOBase):
 def session(
     container: Container, argv: Sequence[str], *, name: str, timeout: float
 ) -> Iterator[Session]:
-    """Talk with a command in a container, bounded in time; it ends with its input.
+    """Run a command in a container to talk with, bounded in time; it ends with its input.
 
     Raises:
         UnreachableError: It could not be started, or the time was up.
@@ -175,13 +191,13 @@ def _too_slow(name: str, timeout: float, container: Container) -> UnreachableErr
     return UnreachableError(
         f"{name} did not end within {timeout:.0f} s",
         where=f"container {container.name}",
-        hint="look at the load of the host, or raise the deadline",
+        hint="check the load of the host, or raise the deadline",
     )
 
 
 @contextmanager
 def _closing_at(stream: Any, timeout: float) -> Iterator[threading.Event]:
-    """Shut the stream down when the time is up; reading it then ends."""
+    """Shut the stream down when the time is up, which ends any reading."""
     expired = threading.Event()
 
     def hang_up() -> None:
@@ -217,8 +233,8 @@ def _send(stream: Any, stdin: bytes) -> None:
 def _read_frames(stream: Any) -> Iterator[tuple[int, bytes]]:
     """Yield Docker's frames: stream number, three zeros, a length, then that many bytes.
 
-    Frames that came in one packet with the answer's head wait in the buffer that
-    the head was read through, so they are read through it, too.
+    Frames that came in one packet with the head of the answer are in the buffer that the head
+    was read through, so everything is read through that buffer.
     """
     buffered = stream._response.raw._fp.fp  # noqa: SLF001  (docker-py offers no other way to it)
     with suppress(OSError):

@@ -1,11 +1,11 @@
-"""Compile what is wanted into Dovecot's own words, one renderer per dialect.
+"""Compiles what is wanted into Dovecot's own words, one renderer per dialect.
 
 Dovecot 2.4 changed the configuration language in ways that 2.3 refuses, and
 the other way round.  A :class:`CryptModel` says what is wanted; ``render``
-writes the ``10-custom.conf`` of one dialect.  Nothing here knows a server.
+writes the files of one dialect.  Nothing here knows a server.
 
-Sources: Dovecot's ``mail_crypt`` plugin documentation for 2.3 and for 2.4; the
-golden files under ``tests/unit/golden`` are loaded by the real Dovecot of each
+Sources: Dovecot's ``mail_crypt`` plugin documentation for 2.3 and for 2.4, and its post-login
+scripting; the golden files under ``tests/unit/golden`` are loaded by the real Dovecot of each
 version in the tests.
 """
 
@@ -15,8 +15,13 @@ import hashlib
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING, Final
 
+from mailcrypt_component.model.custody import Custody, IndexCache
 from mailcrypt_component.model.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Dialect(StrEnum):
@@ -36,24 +41,50 @@ class KeyFiles:
 
 @dataclass(frozen=True, slots=True)
 class CryptModel:
-    """What is wanted, in no dialect: every key, and where the current public one is.
+    """What is wanted, in no dialect: every key, where they lie, and what lies in memory.
 
-    ``keys`` is newest first; its first entry is the current key.
+    ``keys`` is newest first; its first entry is the current key.  With custody in memory the
+    private keys are configured by a file of their own that is only there while the server is
+    unlocked.
     """
 
     keys: tuple[KeyFiles, ...]
     public_path: str
+    custody: Custody = Custody.DISK
+    index_cache: IndexCache = IndexCache.DISK
 
 
-def render(model: CryptModel, dialect: Dialect) -> str:
-    """Write the ``10-custom.conf`` text for one dialect, ending in a newline.
+@dataclass(frozen=True, slots=True)
+class DovecotFiles:
+    """The compiled configuration; every text holds paths, never a key."""
+
+    crypt: str
+    """``10-custom.conf``, read before DMS's own files, which add their plugins to ours."""
+    storage: str
+    """``99-mailcrypt.conf``, read after DMS's own files, which set where mail lies."""
+    private: str
+    """Names the private keys; the second one includes it.  Empty with custody on disk."""
+
+    private_path: str = ""
+    """Where that one lies while the server is unlocked.
+
+    Its name tells its content, so that what a new server will need never changes what the
+    running one reads.
+    """
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of all three texts, as 64 lower-case hex digits."""
+        texts = f"{self.crypt}\0{self.storage}\0{self.private}"
+        return hashlib.sha256(texts.encode()).hexdigest()
+
+
+def render(model: CryptModel, dialect: Dialect) -> DovecotFiles:
+    """Compile the configuration for one dialect; every text ends in a newline.
 
     Args:
         model: At least one key.
         dialect: The language of the Dovecot that will read it.
-
-    Returns:
-        The text.  It holds paths, never a key.
 
     Raises:
         SettingsError: The model has no key.
@@ -66,53 +97,120 @@ def render(model: CryptModel, dialect: Dialect) -> str:
             expected="at least one key",
             hint="name one key, for instance keys: [{name: k1}]",
         )
-    body = _RENDERERS[dialect](model)
-    return "\n".join([_HEAD.format(dialect=dialect.value), *body, ""])
+    plugin, private = _RENDERERS[dialect](model)
+    if model.custody is Custody.DISK:
+        return DovecotFiles(
+            crypt=_text(dialect, [*plugin, *private]),
+            storage=_text(dialect, _storage(model, dialect)),
+            private="",
+        )
+    unlocked = _text(dialect, [*private, *_OPEN])
+    folder = model.keys[0].private_path.rpartition("/")[0]
+    path = f"{folder}/{hashlib.sha256(unlocked.encode()).hexdigest()[:12]}.conf"
+    locked = [*_storage(model, dialect), *_LOCKED, f"!include_try {path}"]
+    return DovecotFiles(_text(dialect, plugin), _text(dialect, locked), unlocked, path)
 
 
-_HEAD = "# mail_crypt for Dovecot {dialect}, compiled; edits are lost at the next update."
+_HEAD = "# mail_crypt for Dovecot {dialect}, compiled; the next update overwrites any edit."
 
 
-def _render_2_3(model: CryptModel) -> list[str]:
+def _text(dialect: Dialect, lines: Sequence[str]) -> str:
+    return "\n".join([_HEAD.format(dialect=dialect.value), *lines, ""])
+
+
+def _render_2_3(model: CryptModel) -> tuple[list[str], list[str]]:
+    """Return the plugin's settings and those of the private keys."""
     names = ["mail_crypt_global_private_key"] + [
         f"mail_crypt_global_private_key{number}" for number in range(2, len(model.keys) + 1)
     ]
-    return [
+    plugin = [
         "mail_plugins = $mail_plugins mail_crypt",
         "plugin {",
         f"  mail_crypt_global_public_key = <{model.public_path}",
+        "  mail_crypt_save_version = 2",
+        "}",
+    ]
+    private = [
+        "plugin {",
         *(
             f"  {setting} = <{key.private_path}"
             for setting, key in zip(names, model.keys, strict=True)
         ),
-        "  mail_crypt_save_version = 2",
         "}",
     ]
+    return plugin, private
 
 
-def _render_2_4(model: CryptModel) -> list[str]:
-    lines = [
+def _render_2_4(model: CryptModel) -> tuple[list[str], list[str]]:
+    """Return the plugin's settings and those of the private keys."""
+    plugin = [
         "mail_plugins {",
         "  mail_crypt = yes",
         "}",
         f"crypt_global_public_key_file = {model.public_path}",
         "crypt_write_algorithm = aes-256-gcm-sha256",
     ]
-    for key in model.keys:
-        lines += [
+    private = [
+        line
+        for key in model.keys
+        for line in (
             f"crypt_global_private_key {key.name} {{",
             f"  crypt_private_key_file = {key.private_path}",
             "}",
-        ]
-    return lines
+        )
+    ]
+    return plugin, private
 
 
 _RENDERERS = {Dialect.V2_3: _render_2_3, Dialect.V2_4: _render_2_4}
 
 
-def digest(text: str) -> str:
-    """Return the SHA-256 of a configuration text, as 64 lower-case hex digits."""
-    return hashlib.sha256(text.encode()).hexdigest()
+def _storage(model: CryptModel, dialect: Dialect) -> list[str]:
+    """Return where index caches and temporary files lie; /tmp is a tmpfs in our containers.
+
+    Dovecot 2.3 cannot extend ``mail_location``, so DMS's own value is repeated here.
+    """
+    lines = ["mail_temp_dir = /tmp"]
+    if model.index_cache is IndexCache.MEMORY:
+        lines += {
+            Dialect.V2_3: [f"mail_location = maildir:/var/mail/%d/%n:INDEXCACHE={CACHE_DIR}/%u"],
+            Dialect.V2_4: [f"mail_cache_path = {CACHE_DIR}/%{{user}}"],
+        }[dialect]
+    return lines
+
+
+CACHE_DIR: Final = "/run/mailcrypt-cache"
+"""Where index caches lie in memory."""
+
+LOCKED_SERVICE: Final = "mailcrypt-locked-"
+"""With a protocol's name: the service that refuses logins while the server is locked."""
+
+LOCKED_SCRIPT: Final = "/etc/mailcrypt/locked"
+"""Tells a client of a locked server why it cannot log in; takes imap or pop3."""
+
+
+def _locked(protocol: str) -> list[str]:
+    """Return services that hand each login to a script, which ends it with a message."""
+    name = f"{LOCKED_SERVICE}{protocol}"
+    return [
+        f"service {protocol} {{",
+        f"  executable = {protocol} {name}",
+        "}",
+        f"service {name} {{",
+        f"  executable = script-login {LOCKED_SCRIPT} {protocol}",
+        "  user = docker",
+        f"  unix_listener {name} {{",
+        "  }",
+        "}",
+    ]
+
+
+_LOCKED: Final = (*_locked("imap"), *_locked("pop3"))
+_OPEN: Final = tuple(
+    line
+    for protocol in ("imap", "pop3")
+    for line in (f"service {protocol} {{", f"  executable = {protocol}", "}")
+)
 
 
 def of_version(version: str) -> Dialect:

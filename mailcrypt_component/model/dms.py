@@ -19,8 +19,16 @@ LOG_DIR: Final = "/var/log/mail"
 CERTS_DIR: Final = "/certs"
 TLS_DIR: Final = "/etc/mailcrypt-tls"
 
+SUPERVISOR_CONF: Final = "/etc/supervisor/conf.d/mailcrypt.conf"
+
+STORAGE_CONF: Final = "/etc/dovecot/conf.d/99-mailcrypt.conf"
+"""Read after DMS's own files, which set where mail lies."""
+
 CUSTOM_CONF: Final = "/etc/dovecot/conf.d/10-custom.conf"
 """Read before ``10-mail.conf``, which adds its plugins to ours, and every protocol's file."""
+
+QUEUE_DIR: Final = f"{STATE_DIR}/spool-postfix"
+"""Where DMS moves Postfix's queue to."""
 
 LOCAL_CONF: Final = "/etc/dovecot/local.conf"
 """DMS copies ``dovecot.cf`` of the configuration folder here; read last."""
@@ -34,10 +42,13 @@ DOVECOT_LOG: Final = "/var/log/supervisor/dovecot.log"
 """What Dovecot says before it has opened its own log."""
 
 DOVECOT_RUN_DIR: Final = "/run/dovecot"
-LMTP_SOCKET: Final = f"{DOVECOT_RUN_DIR}/lmtp"
-PICKUP: Final = "/var/spool/postfix/public/pickup"
-"""A FIFO in DMS's master.cf, a socket in Debian's."""
+MASTER_PID: Final = f"{DOVECOT_RUN_DIR}/master.pid"
 
+HEALTH_PATH: Final = "/usr/local/lib/mailcrypt/health.py"
+"""Where the health check's program (``checks/health.py``) lies in the container."""
+
+HEALTH_CHECK: Final = ("CMD", "python3", "-I", HEALTH_PATH)
+"""DMS's own health check asks the supervisor, which does not notice a crash loop of Dovecot."""
 
 PORTS: Final = {"smtp": 25, "submissions": 465, "submission": 587, "imap": 143, "imaps": 993}
 """Container ports by service name (RFC 6335 names)."""
@@ -60,30 +71,3 @@ def dialect_of_tag(image: str) -> Dialect | None:
     """Tell the dialect of a released DMS tag, or None where the image must be asked."""
     found = _TAG.fullmatch(image)
     return _DIALECT_OF_MAJOR.get(int(found.group(1))) if found else None
-
-
-HEALTH_SCRIPT: Final = rf"""
-use strict; use warnings; use Fcntl; use IO::Socket::INET; use IO::Socket::UNIX;
-$SIG{{ALRM}} = sub {{ print "no greeting in time\n"; exit 1 }}; alarm 5;
-my $lmtp = IO::Socket::UNIX->new(Peer => "{LMTP_SOCKET}")
-  or do {{ print "LMTP does not answer: $!\n"; exit 1 }};
-my $said = <$lmtp> // "";
-$said =~ /^220/ or do {{ print "LMTP greets with: $said\n"; exit 1 }};
-print $lmtp "QUIT\r\n";
-my $imap = IO::Socket::INET->new(PeerAddr => "127.0.0.1", PeerPort => 143)
-  or do {{ print "IMAP does not answer: $!\n"; exit 1 }};
-$said = <$imap> // "";
-$said =~ /^\* OK/ or do {{ print "IMAP greets with: $said\n"; exit 1 }};
-print $imap "a LOGOUT\r\n";
-(-p "{PICKUP}" ? sysopen(my $pickup, "{PICKUP}", O_WRONLY | O_NONBLOCK)
-  : IO::Socket::UNIX->new(Peer => "{PICKUP}"))
-  or do {{ print "Postfix does not take mail: $!\n"; exit 1 }};
-print "LMTP, IMAP and Postfix answer\n";
-"""
-"""Asks LMTP and IMAP for their greeting, and whether Postfix takes local mail.
-
-DMS's own health check asks the supervisor at most, which does not see a Dovecot that dies
-again and again.
-"""
-
-HEALTH_CHECK: Final = ("CMD", "perl", "-e", HEALTH_SCRIPT)

@@ -84,3 +84,11 @@ class PreflightError(MailCryptError):
 
 class ProofError(MailCryptError):
     """The running server does not store mail encrypted to the current key."""
+
+
+class CustodyError(MailCryptError):
+    """The private keys cannot be kept in memory as declared."""
+
+
+class UnsafeError(ProofError):
+    """The running server would store new mail in clear, or so that nobody can ever read it."""

@@ -36,6 +36,14 @@ _FORMS: Final = {
 """Variables and the values without which docker-mailserver stops when it starts."""
 
 
+_DECISIVE: Final = frozenset({*_REQUIRED, *_FORMS, *_SET_BY_TLS, "ENABLE_FAIL2BAN"})
+
+
+def is_decisive(name: str) -> bool:
+    """Tell whether a variable decides what is declared, so that it has to be known before."""
+    return name.removesuffix("__FILE") in _DECISIVE
+
+
 def read_environment(raw: RawSettings) -> Mapping[str, Any]:
     """Read the variables as texts."""
     chosen: dict[str, Any] = {}

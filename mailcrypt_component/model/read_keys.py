@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from mailcrypt_component.model.custody import Custody
 from mailcrypt_component.model.errors import KeyFault
 from mailcrypt_component.model.key_ring import (
     NAME_PATTERN,
     Curve,
     read_key,
     read_public_key,
-    refuse_curve,
+    refuse_kind,
 )
 from mailcrypt_component.model.raw_settings import shown
-from mailcrypt_component.model.settings import Custody, KeySettings
+from mailcrypt_component.model.settings import KeySettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,12 +83,13 @@ def _read_key(
 
 
 def _check_key(raw: RawSettings, where: str, key: KeySettings, dialect: Dialect | None) -> None:
+    current = where == "keys[0]"
     if key.pem is not None and key.public_pem is not None:
         raw.fault(where, "both pem and publicPem", "one of them: pem contains the public key")
     elif isinstance(key.pem, str):
-        read_key(key.name, key.pem, dialect)
+        read_key(key.name, key.pem, dialect, current=current)
     elif isinstance(key.public_pem, str):
-        read_public_key(key.name, key.public_pem, dialect)
+        read_public_key(key.name, key.public_pem, dialect, current=current)
     elif key.pem is None and key.public_pem is None and key.curve is Curve.X25519:
         raw.fault(
             f"{where}.curve",
@@ -96,7 +98,7 @@ def _check_key(raw: RawSettings, where: str, key: KeySettings, dialect: Dialect 
             "openssl genpkey -algorithm X25519 makes one; set it as pem",
         )
     else:
-        refuse_curve(key.curve, dialect, f"{where}.curve")
+        refuse_kind(key.curve, dialect, f"{where}.curve")
 
 
 def _refuse_mixed(raw: RawSettings, keys: Sequence[KeySettings]) -> None:

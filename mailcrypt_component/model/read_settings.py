@@ -77,6 +77,7 @@ def read_settings(args: Mapping[str, Any], *, unresolved: tuple[type, ...] = ())
         probe_address=read_probe_address(raw, accounts),
         protect=raw.typed("protect", bool, default=True),
         keep_mail=raw.typed("keep_mail", bool, default=True),
+        stop_unproven=raw.typed("stop_unproven", bool, default=True),
         adopt_mail=read_adopt_mail(raw),
         binds=read_binds(raw, custody),
         index_cache=index_cache,

@@ -6,16 +6,15 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from mailcrypt_component.model import dms
+from mailcrypt_component.model.custody import Custody, IndexCache, Queue
 from mailcrypt_component.model.identity import is_identity
 from mailcrypt_component.model.raw_settings import shown
 from mailcrypt_component.model.settings import (
     BIND_TARGETS,
     DEFAULT_MEMORY_SIZE,
+    STORES,
     UNMARKED,
-    Custody,
-    IndexCache,
     MountSettings,
-    Queue,
 )
 
 if TYPE_CHECKING:
@@ -29,11 +28,13 @@ _MIB: Final = 1024 * 1024
 
 
 def read_binds(raw: RawSettings, custody: Custody) -> Mapping[str, Any]:
-    """Read which stores lie in a directory of the Docker host."""
+    """Read which stores lie in a directory of the Docker host, or in an existing volume."""
     binds = raw.typed("binds", dict, default={})
     raw.refuse_unknown(binds, tuple(BIND_TARGETS), "binds.")
     for name, path in binds.items():
-        raw.host_path(f"binds.{name}", path)
+        is_volume = isinstance(path, str) and _VOLUME_NAME.fullmatch(path)
+        if name not in STORES or not is_volume:
+            raw.host_path(f"binds.{name}", path)
     if "certs" in binds and custody is not Custody.DISK:
         raw.fault(
             "binds.certs",

@@ -15,6 +15,7 @@ from mailcrypt_component.model import dms
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mailcrypt_component.model.custody import Custody, IndexCache, Queue
     from mailcrypt_component.model.dialects import Dialect
     from mailcrypt_component.model.key_ring import Curve
 
@@ -26,30 +27,6 @@ class TlsMode(StrEnum):
     PROVIDED = "provided"
     DMS = "dms"
     """DMS's own ``SSL_TYPE`` settings in ``environment`` decide."""
-
-
-class Custody(StrEnum):
-    """Where the private keys lie while the server runs."""
-
-    MEMORY = "memory"
-    """In a tmpfs volume; after a reboot reading waits for an unlock."""
-    DISK = "disk"
-    """In the container's layer or ``binds.certs``; nothing waits after a reboot."""
-
-
-class IndexCache(StrEnum):
-    """Where Dovecot keeps its index cache, which holds subjects and text in clear."""
-
-    MEMORY = "memory"
-    DISK = "disk"
-
-
-class Queue(StrEnum):
-    """Where Postfix keeps its queue, which holds whole mails in clear."""
-
-    DISK = "disk"
-    MEMORY = "memory"
-    """A power cut loses mail that was accepted and not yet delivered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +97,7 @@ class Settings:
     probe_address: str
     protect: bool
     keep_mail: bool
+    stop_unproven: bool
     adopt_mail: str | None
     """The mark of a mail store to take over, or ``UNMARKED``."""
     binds: Mapping[str, Any]
@@ -142,6 +120,11 @@ class Settings:
     stop_grace: int
     """Seconds that the server has to stop."""
 
+    @property
+    def is_public_only(self) -> bool:
+        """Whether the ring holds public keys alone; a ring is never mixed."""
+        return all(key.public_pem is not None for key in self.keys)
+
 
 STORES: Final = {
     "mail": dms.MAIL_DIR,
@@ -153,9 +136,6 @@ STORES: Final = {
 
 BIND_TARGETS: Final = {**STORES, "certs": dms.CERTS_DIR}
 """What may lie in a directory of the Docker host instead, by name."""
-
-SERVER_LABEL: Final = "mailcrypt.server"
-"""On every server's container; its value is the server's name."""
 
 UNMARKED: Final = "unmarked"
 """The value of ``adoptMail`` for a mail store that carries no mark."""

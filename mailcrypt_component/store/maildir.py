@@ -1,58 +1,71 @@
-"""Whose mail a file is, told by its path alone.
+"""Tells by a file's path whose mail it is, and in which folder.
 
-A Maildir's mails lie in ``cur`` and ``new``; its further folders (Maildir++) are
-directories ``.Name`` beside them.  A path is bytes: a mail's name need not be UTF-8.
+The mails of a Maildir are in ``cur`` and ``new``; its other folders (Maildir++) are directories
+``.Name`` beside them.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Final, NamedTuple
 
+from mailcrypt_component.dcrypt.header import Unsupported
+from mailcrypt_component.model.errors import FormatError, UnreachableError
+from mailcrypt_component.store.agent.reader import MAIL_FOLDERS, Mail
+
 INBOX: Final = "INBOX"
-_MAILS: Final = frozenset({b"cur", b"new"})
-_DBOX: Final = re.compile(rb"[um]\.[0-9]+")
 
 
-class Place(NamedTuple):
+class Mailbox(NamedTuple):
     """A user (``domain/user`` below DMS's mail directory) and a folder (``INBOX``, ``Sent``)."""
 
     user: str
     folder: str
 
 
-class Mail(NamedTuple):
-    """What is read of one file: its path, first bytes, size in bytes and time of arrival."""
+class NoMaildir(UnreachableError):  # noqa: N818  (a finding, named after what was not found)
+    """There is no Maildir, so that nothing was found out."""
 
-    path: bytes
-    prefix: bytes
-    size: int
-    arrived: int
+    def __init__(self, where: str) -> None:
+        super().__init__(
+            "no Maildir below this path",
+            where=where,
+            expected="a Maildir (with cur, new and tmp), or a directory of many, such as a copy "
+            "of /var/mail",
+            hint="check the path; docker-mailserver keeps the mail of ann@example.test in "
+            "example.test/ann",
+        )
 
 
 def is_mail_folder(directory: bytes) -> bool:
-    """Tell whether the files of a directory are mails."""
-    return directory.rpartition(b"/")[2] in _MAILS
+    """Tell whether a directory is called as one whose files are mails."""
+    return directory.rpartition(b"/")[2] in MAIL_FOLDERS
 
 
-def is_dbox(name: bytes) -> bool:
-    """Tell whether a file is one of Dovecot's own formats, sdbox or mdbox."""
-    return _DBOX.fullmatch(name) is not None
+def mailbox_of(directory: bytes, *, has_mails: bool = True) -> Mailbox:
+    """Return the mailbox that a directory belongs to.
 
+    Args:
+        directory: Relative to the store's root.
+        has_mails: Whether it can be the ``cur`` or ``new`` of a Maildir: an account may be
+            called ``cur``, too.
 
-def place_of(directory: bytes) -> Place:
-    """Return the place of a directory of mails, relative to the store's root.
+    >>> mailbox_of(b"example.test/ann/.Sent/cur")
+    Mailbox(user='example.test/ann', folder='Sent')
 
-    >>> place_of(b"example.test/ann/.Sent/cur")
-    Place(user='example.test/ann', folder='Sent')
     """
     parts = directory.split(b"/")
-    if parts[-1] in _MAILS:
+    if has_mails and parts[-1] in MAIL_FOLDERS:
         parts.pop()
     folder = INBOX
     if parts and parts[-1].startswith(b".") and len(parts[-1]) > 1:
         folder = shown(parts.pop()[1:])
-    return Place(shown(b"/".join(parts)) or ".", folder)
+    return Mailbox(shown(b"/".join(parts)) or ".", folder)
+
+
+def described(error: FormatError) -> str:
+    """Return why a mail cannot be decrypted, its kind first, as in ``damaged: 12 bytes``."""
+    kind = "not supported" if isinstance(error, Unsupported) else "damaged"
+    return f"{kind}: {error.found}"
 
 
 def shown(name: bytes) -> str:
@@ -63,3 +76,15 @@ def shown(name: bytes) -> str:
 
 def _escaped(char: str) -> str:
     return char.encode("unicode_escape").decode()
+
+
+__all__ = [
+    "INBOX",
+    "Mail",
+    "Mailbox",
+    "NoMaildir",
+    "described",
+    "is_mail_folder",
+    "mailbox_of",
+    "shown",
+]

@@ -1,16 +1,15 @@
-"""Run shares of a job in processes of their own, one for each core."""
+"""Runs shares of a job in processes of their own, one for each core."""
 
 from __future__ import annotations
 
 import mmap
+import multiprocessing
 import os
-import pickle
-import select
-import struct
-import sys
+from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from mailcrypt_component.model.errors import MailCryptError, UnreachableError
+from mailcrypt_component.model.errors import UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,11 +21,14 @@ _TICK: Final = 0.1
 
 
 class WorkerDied(UnreachableError):  # noqa: N818  (an event, named after what happened)
-    """A process ended without a result, by a signal most likely."""
+    """A process ended without a result, most likely by a signal."""
 
-    def __init__(self, signal: int) -> None:
-        self.signal = signal
-        super().__init__(f"a worker process died (signal {signal})")
+    def __init__(self) -> None:
+        super().__init__(
+            "a worker process was killed",
+            expected="every process to end by itself",
+            hint="look at the memory and the disk of this machine (dmesg)",
+        )
 
 
 def cores() -> int:
@@ -37,68 +39,47 @@ def cores() -> int:
 def in_processes(
     job: Job[_T], number: int, progress: Callable[[int], None] | None = None
 ) -> list[_T]:
-    """Return what ``job(index, number, tell)`` returns for each index below number.
+    """Return what ``job(index, number, tell)`` returns for each index below ``number``.
 
     Args:
-        job: Does one share; ``tell`` takes how much of it is done.
-        number: How many processes; with 1 it runs in this one.
-        progress: Called ten times a second with the sum of what was told.
+        job: Does one share; it calls ``tell`` with how much of it is done.
+        number: How many processes; with 1 the job runs in this one.
+        progress: Called ten times a second with the sum of all progress.
 
     Raises:
         MailCryptError: What a job raised.
         WorkerDied: A process died.
 
     """
-    seen = mmap.mmap(-1, 8 * number)
-
-    def tell(index: int) -> Callable[[int], None]:
-        return lambda done: struct.pack_into("q", seen, 8 * index, done)
-
-    def total() -> int:
-        return sum(struct.unpack(f"{number}q", seen[:]))
-
     if number == 1 and progress is None:
-        return [job(0, 1, tell(0))]
-    running = [_start(job, index, number, tell(index)) for index in range(number)]
-    results: list[_T] = []
-    faults: list[MailCryptError] = []
-    for pipe, child in running:
-        while progress and not select.select([pipe], [], [], _TICK)[0]:
-            progress(total())
-        with os.fdopen(pipe, "rb") as stream:
-            data = stream.read()
-        _, status = os.waitpid(child, 0)
-        result: Any = pickle.loads(data) if data else WorkerDied(os.WTERMSIG(status))  # noqa: S301
-        if isinstance(result, MailCryptError):
-            faults.append(result)
-        else:
-            results.append(result)
-    if progress:
-        progress(total())
-    if faults:
-        raise faults[0]
-    return results
-
-
-def _start(job: Job[_T], index: int, number: int, tell: Callable[[int], None]) -> tuple[int, int]:
-    """Run a share in a child; return where its result comes, and the child's id."""
-    ours, theirs = os.pipe()
-    child = os.fork()
-    if child:
-        os.close(theirs)
-        return ours, child
-    try:
-        os.close(ours)
+        return [job(0, 1, lambda _: None)]
+    # A forked process has the job, and with it the keys, without any pickling.
+    context = multiprocessing.get_context("fork")
+    done = memoryview(mmap.mmap(-1, 8 * number)).cast("q")
+    with ProcessPoolExecutor(number, context, _prepare, (job, done)) as pool:
+        shares = [pool.submit(_run, index) for index in range(number)]
+        while progress and wait(shares, _TICK).not_done:
+            progress(sum(done))
+        if progress:
+            progress(sum(done))
         try:
-            result: object = job(index, number, tell)
-        except MailCryptError as error:
-            result = error
-        with os.fdopen(theirs, "wb") as stream:
-            stream.write(pickle.dumps(result))
-    except KeyboardInterrupt:
-        pass
-    except BaseException:  # noqa: BLE001  (a child must never go on as its parent)
-        sys.excepthook(*sys.exc_info())
-    finally:
-        sys.stderr.flush()
-        os._exit(0)
+            return [share.result() for share in shares]
+        except BrokenProcessPool:
+            raise WorkerDied from None
+
+
+_prepared: tuple[Job[Any], memoryview]
+
+
+def _prepare(job: Job[Any], done: memoryview) -> None:
+    global _prepared  # noqa: PLW0603  (a worker process has one job for its whole life)
+    _prepared = job, done
+
+
+def _run(index: int) -> Any:
+    job, done = _prepared
+
+    def tell(number: int) -> None:
+        done[index] = number
+
+    return job(index, len(done), tell)

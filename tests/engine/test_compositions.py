@@ -99,7 +99,7 @@ def test_everything_works_through_the_docker_api_alone(make_stack, forwarder):
     stack.save("a mail to count")
     audited = valid(stack.mailcrypt("audit", "--json").stdout, "audit")
     assert audited["states"] == {"current": 1}
-    assert stack.mailcrypt("coverage").returncode == 0
+    assert stack.mailcrypt("exposure").returncode == 0
 
 
 FAKE_SSH = """#!/bin/sh

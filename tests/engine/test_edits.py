@@ -37,20 +37,43 @@ def folder(tmp_path_factory):
     return str(folder)
 
 
+RING = {"mailcrypt-ring-guard", "mailcrypt-unlock"}
 EDITS = {
-    "hostname": ({"hostname": "post.example.test"}, SERVER),
-    "tls": ({"tls": {"mode": "self-signed"}}, {"mailcrypt-tls-key", "mailcrypt-tls", *SERVER}),
-    "environment": ({"environment": {"LOG_LEVEL": "debug"}}, SERVER),
+    "hostname": ({"hostname": "post.example.test"}, CHECKED),
+    "tls": ({"tls": {"mode": "self-signed"}}, {"mailcrypt-tls-key", "mailcrypt-tls", *CHECKED}),
+    "environment": ({"environment": {"LOG_LEVEL": "debug"}}, CHECKED),
     "ports": ({"ports": {"imap": "127.0.0.1:21437"}}, CHECKED),
     "mounts": ({"mounts": [{"source": "FOLDER", "target": "/srv/shared"}]}, CHECKED),
-    "binds": ({"binds": {"logs": "FOLDER"}}, SERVER),
-    "network": ({"network": FOREIGN}, SERVER),
+    "binds": ({"binds": {"logs": "FOLDER"}}, CHECKED),
+    "network": ({"network": FOREIGN}, CHECKED),
     "stopGrace": ({"stopGrace": 20}, SERVER),
     "probeAddress": ({"probeAddress": "prober@example.test"}, {"mailcrypt-accounts"}),
-    "keys": ({"keys": [{"name": "k2"}, {"name": "k1"}]}, {"mailcrypt-ring-k2", *CHECKED}),
+    "keys, a new one in front": (
+        {"keys": [{"name": "k2"}, {"name": "k1"}]},
+        {"mailcrypt-ring-k2", *RING, *CHECKED},
+    ),
+    "queue": (
+        {"queue": "memory"},
+        {"mailcrypt-memory-queue", "mailcrypt-keeper", "mailcrypt-unlock", *SERVER},
+    ),
+    "keyCustody and indexCache on disk": (
+        {"keyCustody": "disk", "indexCache": "disk"},
+        {"mailcrypt-keeper", *CHECKED},
+    ),
+    "keyCustody and indexCache in memory": (
+        {"keyCustody": "memory", "indexCache": "memory"},
+        {
+            "mailcrypt-memory-keys",
+            "mailcrypt-memory-cache",
+            "mailcrypt-keeper",
+            "mailcrypt-unlock",
+            *CHECKED,
+        },
+    ),
     "deadline": ({"deadline": 61}, set()),
     "dialect": ({"dialect": None}, set()),
 }
+"""Each edit, and the resources that change; the documentation's table is made of this."""
 
 
 @pytest.mark.parametrize(("edit", "follow"), EDITS.values(), ids=EDITS.keys())

@@ -1,4 +1,4 @@
-"""Encryption stored mail below a running Dovecot that is used: clients see no difference."""
+"""Encrypting stored mail while clients use a running Dovecot: they see no difference."""
 
 import os
 import random

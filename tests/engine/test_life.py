@@ -117,7 +117,7 @@ def test_an_added_account_changes_the_accounts_only(stack):
 def test_an_environment_edit_replaces_the_server_and_proves_it(stack):
     """Exactly the server and its proof change, and stored mail is still readable."""
     printed = stack.green(environment={"LOG_LEVEL": "debug"})
-    assert changed(printed) == {"mailcrypt-server", "mailcrypt-proof"}
+    assert changed(printed) == {"mailcrypt-preflight", "mailcrypt-server", "mailcrypt-proof"}
     assert "stored before every edit" in stack.read_all()
 
 
@@ -237,17 +237,19 @@ def test_a_catch_all_takes_no_probe_mail(stack):
         stack.run(f"sed -i /^@example.test/d {aliases}")
 
 
-def test_coverage_says_what_is_encrypted_and_what_is_not(stack):
-    """In words and as JSON, from the running server's own settings."""
-    shown = stack.mailcrypt("coverage")
+def test_exposure_says_what_whoever_takes_the_disk_can_read(stack):
+    """In words and as JSON, from the running server as it is."""
+    shown = stack.mailcrypt("exposure")
     assert shown.returncode == 0, shown.stderr
-    covers = valid(stack.mailcrypt("coverage", "--json").stdout, "coverage")["coverage"]
-    encrypted = {cover["part"]: cover["encrypted"] for cover in covers}
-    assert (encrypted["mails"], encrypted["attachments"], encrypted["full-text index"]) == (
-        True,
-    ) * 3
-    assert not encrypted["index cache"]
-    assert not encrypted["Postfix's queue"]
+    found = valid(stack.mailcrypt("exposure", "--json").stdout, "exposure")
+    exposed = {finding["part"]: finding["exposed"] for finding in found["findings"]}
+    assert exposed["private key"] == "nothing"
+    assert exposed["index cache"] == "nothing"
+    assert exposed["temporary files"] == "nothing"
+    assert exposed["mail"] == "metadata"
+    assert exposed["Postfix's queue"] == "text"
+    assert found["grade"] == "leaking"
+    assert stack.mailcrypt("exposure", "--fail-on", "leaking").returncode == 1
 
 
 def test_verify_says_1_where_the_public_key_is_another(stack):

@@ -18,13 +18,14 @@ CHANGES = [f"del {sabotage.PROBE}", f"update {sabotage.PROBE} wrong"]
 
 def pytest_generate_tests(metafunc):
     """Give each server its share of the rows."""
-    if "name" in metafunc.fixturenames:
-        rows = sabotage.rows_of(metafunc.cls.dialect)
-        metafunc.parametrize("name", rows[metafunc.cls.part :: 2] if ALL else rows)
+    for fixture, rows in (("name", sabotage.ROWS), ("harmless", sabotage.HARMLESS_ROWS)):
+        if fixture in metafunc.fixturenames:
+            names = sabotage.rows_of(metafunc.cls.dialect, rows)
+            metafunc.parametrize(fixture, names[metafunc.cls.part :: 2] if ALL else names)
 
 
 class Rows:
-    """A server's share of the rows, and that nothing is lost at the end."""
+    """A server's share of the rows; nothing is lost at the end."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -40,6 +41,10 @@ class Rows:
         """The message names what is wrong, and one up mends it."""
         sabotage.red_red_green(stack, self.dialect, name)
 
+    def test_a_harmless_peculiarity_is_green(self, stack, harmless):
+        """The proof goes a way that works, and says so."""
+        sabotage.green(stack, self.dialect, harmless)
+
     def test_the_mail_is_still_there(self, stack):
         """The mail that was stored before is read, and no probe mail lies anywhere."""
         assert "stored before all of it" in stack.read_all()
@@ -48,28 +53,36 @@ class Rows:
 
 
 class First(Rows):
-    """Further what belongs to the mail."""
+    """Also what belongs to the mail."""
 
     part = 0
 
     def test_mail_under_a_foreign_key_is_refused(self, stack):
-        """Before the server is touched."""
+        """Preflight refuses it before the server is touched."""
         sabotage.foreign_mail_is_refused(stack, self.dialect)
 
+    def test_stored_mail_of_a_key_that_the_ring_lacks_is_found(self, stack):
+        """Verify names the key, the number of mails and their user."""
+        sabotage.key_that_the_ring_lacks_is_found(stack)
+
     def test_proofs_in_a_row_hold(self, stack):
-        """And leave no mail, file or account behind."""
+        """They leave no mail, file or account behind."""
         sabotage.proofs_in_a_row(stack)
 
 
 class Second(Rows):
-    """Further what belongs to the accounts."""
+    """Also what belongs to accounts and retired keys."""
 
     part = 1
 
     @pytest.mark.parametrize("change", CHANGES if ALL else CHANGES[:1])
     def test_a_lost_probe_account_comes_back(self, stack, change):
-        """By the command that the message names."""
+        """The command in the message brings it back."""
         sabotage.lost_account_is_found(stack, change)
+
+    def test_a_wrong_retired_key_is_found(self, stack):
+        """Mail that Dovecot cannot open is never proven."""
+        sabotage.wrong_retired_key_is_found(stack)
 
 
 class TestDovecot23First(First):

@@ -1,8 +1,10 @@
-"""Real Dovecots write, we open; we encrypt, real Dovecots open: byte for byte, any size."""
+"""Real Dovecots encrypt and we decrypt, and the other way round: byte for byte, any size."""
 
 import hashlib
 import io
+import lzma
 import random
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -15,13 +17,14 @@ from mailcrypt_component.dcrypt.key_id import key_id
 from mailcrypt_component.dcrypt.keys import load_private_key
 from mailcrypt_component.model.dialects import Dialect
 from tests.dovecot import COMPRESSIONS, dovecot
-from tests.vectors.generate import keys
+from tests.vectors.generate import CAN, keys
 
 pytestmark = pytest.mark.server
 
 SIZES = (1, 15, 16, 17, 4096, 65_535, 65_536, 65_537, 1_000_003, 100 << 20)
 """Bytes of a mail's body; the last one is 100 MiB."""
 CURVES = ("p256", "p384", "p521")
+VECTORS = Path(__file__).parents[1] / "vectors/encrypted"
 
 
 def mail(size):
@@ -33,7 +36,7 @@ def mail(size):
 
 @pytest.fixture(scope="module", params=Dialect, ids=lambda dialect: dialect.value)
 def writers(request):
-    """Every curve's Dovecot of one version."""
+    """A Dovecot of one version for each curve."""
     made = {}
     stack = []
     for name in CURVES:
@@ -54,7 +57,7 @@ def ring(name):
 
 
 def opened(stored, name):
-    """Return size and SHA-256 of what comes out, without holding it."""
+    """Return size and SHA-256 of the plaintext, without holding it in memory."""
     digest, size = hashlib.sha256(), 0
     for piece in decompress(decrypt(io.BytesIO(stored), ring(name))):
         digest.update(piece)
@@ -63,8 +66,8 @@ def opened(stored, name):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_any_size_is_opened_byte_for_byte(writers, size):
-    """By P-256, and one mail by each other curve."""
+def test_any_size_is_decrypted_byte_for_byte(writers, size):
+    """Every size with a P-256 key, and one size with each other curve."""
     _, made = writers
     plain = mail(size)
     for name in CURVES if size == 4096 else CURVES[:1]:
@@ -73,15 +76,15 @@ def test_any_size_is_opened_byte_for_byte(writers, size):
         assert opened(stored, name) == (len(plain), hashlib.sha256(plain).hexdigest())
 
 
-def test_an_empty_mail(writers):
-    """Dovecot adds nothing to it, or refuses it; what is stored is opened to what it reads."""
+def test_an_empty_mail_is_decrypted(writers):
+    """Dovecot stores it as one line end."""
     _, made = writers
     stored = made["p256"].write(b"\n")
     assert opened(stored, "p256")[0] == 1
 
 
-def test_each_compression_of_this_version(writers):
-    """Compressed, then encrypted."""
+def test_each_compression_of_this_version_is_undone(writers):
+    """Dovecot compresses first and encrypts then."""
     dialect, made = writers
     plain = mail(1_000_003)
     for method in COMPRESSIONS[dialect]:
@@ -91,11 +94,45 @@ def test_each_compression_of_this_version(writers):
         assert opened(stored, "p256") == (len(plain), hashlib.sha256(plain).hexdigest())
 
 
-def test_dovecot_opens_what_is_encrypted_here(writers):
-    """By each curve."""
+def read_by(reader, stored):
+    """Return what a Dovecot reads, without the line ends that doveadm adds."""
+    return reader.read(stored).replace(b"\r\n", b"\n").rstrip(b"\f\n")
+
+
+def test_dovecot_decrypts_what_is_encrypted_here(writers):
+    """It does so for each curve."""
     _, made = writers
     plain = mail(5000)
     for name in CURVES:
         stored = encrypt(plain, load_private_key(keys()[name]).public_key())
-        said = made[name].read(stored).replace(b"\r\n", b"\n")
-        assert said.rstrip(b"\f\n") == plain.rstrip(b"\n")
+        assert read_by(made[name], stored) == plain.rstrip(b"\n")
+
+
+def test_dovecot_and_this_program_read_the_same_levels_of_xz(writers):
+    """2.3 reads every level, as we do; it cannot write xz, and 2.4 no longer reads it."""
+    dialect, made = writers
+    plain, public = mail(5000), load_private_key(keys()["p256"]).public_key()
+    for level in range(10):
+        stored = encrypt(lzma.compress(plain, preset=level), public)
+        assert opened(stored, "p256") == (len(plain), hashlib.sha256(plain).hexdigest())
+        reads = read_by(made["p256"], stored) == plain.rstrip(b"\n")
+        assert reads is (dialect is Dialect.V2_3), level
+
+
+@pytest.mark.parametrize("dialect", Dialect, ids=lambda dialect: dialect.value)
+def test_a_retired_key_of_each_kind_opens_its_old_mail(dialect):
+    """RSA, X448 and the further curves decrypt, behind a current key on P-256.
+
+    Mail of format version 1 is read by both versions of Dovecot.
+    """
+    made = keys()
+    current = load_private_key(made["stranger"]).public_key()
+    public = current.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    retired = [made[name] for name in CAN[dialect]]
+    old = [f"{dialect.value}-{name}-small" for name in CAN[dialect]]
+    old += [path.name for path in VECTORS.glob("2.3-*-version-1-small")]
+    assert len(old) > len(retired)
+    with dovecot(dialect, made["stranger"], public, retired) as reader:
+        for name in old:
+            plain = read_by(reader, (VECTORS / name).read_bytes())
+            assert plain.startswith(b"From: a@example.test\nSubject: "), name

@@ -1,11 +1,11 @@
-"""The audit's page in a real browser, light and dark."""
+"""The audit's page is drawn by a real browser, wide and narrow, light and dark."""
 
 import re
 
 import pytest
 
 from mailcrypt_component.store.audit import Audit
-from mailcrypt_component.store.maildir import Place
+from mailcrypt_component.store.maildir import Mailbox
 from mailcrypt_component.store.report import report
 from mailcrypt_component.store.tally import Tally
 from tests.browser import screenshot
@@ -20,10 +20,12 @@ def tally():
     for number, user in enumerate(("ann", "bob", "carol", "<i>eve</i>")):
         for folder in ("INBOX", "Sent", "Archive.2019"):
             counts = {KEYS[0]: 900 + 300 * number, KEYS[1]: 500, "clear": 12 * number}
-            tally.add(Place(f"example.test/{user}", folder), counts)
-    tally.add(Place("example.test/bob", "INBOX"), {KEYS[2]: 7, "damaged": 2, "mbox": 1})
+            tally.add(Mailbox(f"example.test/{user}", folder), counts)
+    tally.add(Mailbox("example.test/bob", "INBOX"), {KEYS[2]: 7, "damaged": 2, "mbox": 1})
     for year in range(2015, 2027):
         tally.add_year(year, {KEYS[1]: 40 * (2027 - year), KEYS[0]: 90 * (year - 2014), "clear": 9})
+    long = "customer-with-a-very-long-name.example.test/department-of-redundancy-01"
+    tally.add(Mailbox(long, "Archive.2019.Projects.Finished"), {KEYS[0]: 1234})
     tally.add_example("clear", "example.test/bob/cur/17000.M1P1.mail,S=20:2,S")
     return tally
 
@@ -36,20 +38,22 @@ def page(tmp_path_factory):
 
 
 def colour(page, name, *, dark):
-    """Return a colour of the page's own style as red, green and blue."""
+    """Return a colour of the page's style as red, green and blue."""
     found = re.findall(rf"--{name}:#([0-9a-f]{{3,6}})", page.read_text())[1 if dark else 0]
     full = found if len(found) == 6 else "".join(digit * 2 for digit in found)
     return tuple(bytes.fromhex(full))
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("size", [(1000, 1500), (500, 1500)], ids=["wide", "narrow"])
+@pytest.mark.parametrize(
+    "size", [(1000, 3000), (500, 3000), (390, 3000)], ids=["wide", "narrow", "phone"]
+)
 def test_the_page_is_drawn(page, dark, size):
-    """In its own colours, with its charts, and nothing sticks out of a narrow window."""
+    """It has its own colours and charts, and fits the width of the window."""
     rows = screenshot(page, page.with_name(f"{dark}-{size[0]}.png"), dark=dark, size=size)
     seen = {pixel for row in rows for pixel in row}
     for name in ("bg", "card", "current", "retired", "clear"):
         assert colour(page, name, dark=dark) in seen, name
     background = colour(page, "bg", dark=dark)
     assert rows[5][5] == background
-    assert all(row[-2] == background for row in rows), "something sticks out on the right"
+    assert all(row[-2] == background for row in rows), "the page is wider than the window"

@@ -1,14 +1,26 @@
 """The graph, under mocks: this shows what is declared, never that mail is encrypted."""
 
 import json
+from pathlib import Path
 
 import pulumi
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
 
 from mailcrypt_component import MailCryptServer
+from mailcrypt_component.dcrypt.key_id import key_id
 from mailcrypt_component.testing import use_mocks
 
 SECRET_MARK = "4dabf18193072939515e22adb298388d"
+
+_PEM = (Path(__file__).parents[1] / "vectors/keys/p256.pem").read_bytes()
+PUBLIC_KEY = load_pem_private_key(_PEM, None).public_key()
+PUBLIC_KEY_ID = key_id(PUBLIC_KEY)
+PUBLIC_PEM = PUBLIC_KEY.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 ARGS = {
     "image": "mailserver/docker-mailserver:16.0",
@@ -37,8 +49,10 @@ def declare(name="mail", opts=None, **changes):
 
 def uploads_of(mocks, name="mail"):
     uploads = mocks.resources[f"{name}-server"].inputs["uploads"]
-    assert set(uploads) == {SECRET_MARK, "value"}, "the uploads are not secret"
-    return {item["file"]: item for item in uploads["value"]}
+    if isinstance(uploads, dict):
+        assert set(uploads) == {SECRET_MARK, "value"}, "the uploads are not secret"
+        uploads = uploads["value"]
+    return {item["file"]: item for item in uploads}
 
 
 def test_the_resources_of_a_server_are_these():
@@ -49,6 +63,11 @@ def test_the_resources_of_a_server_are_these():
         "mail-image": "docker:index/remoteImage:RemoteImage",
         "mail-ring": "mailcrypt:index:KeyRing",
         "mail-ring-k1": "tls:index/privateKey:PrivateKey",
+        "mail-ring-guard": "pulumi:index:Stash",
+        "mail-memory-keys": "docker:index/volume:Volume",
+        "mail-memory-cache": "docker:index/volume:Volume",
+        "mail-keeper": "docker:index/container:Container",
+        "mail-unlock": "pulumi:index:Stash",
         "mail-config": "docker:index/volume:Volume",
         "mail-dovecot": "mailcrypt:index:DovecotConfig",
         "mail-mail": "docker:index/volume:Volume",
@@ -65,23 +84,76 @@ def test_the_resources_of_a_server_are_these():
     }
 
 
-def test_private_keys_lie_there_0600_and_the_rest_is_readable():
-    """One private key file per key of the ring, one public key: the current one's."""
-    mocks, _ = declare(keys=[{"name": "k2"}, {"name": "k1"}])
-    modes = {path: item["permissions"] for path, item in uploads_of(mocks).items()}
-    assert modes == {
-        "/etc/dovecot/conf.d/10-custom.conf": "0644",
-        "/certs/current.pub.pem": "0644",
-        "/certs/k2.pem": "0600",
-        "/certs/k1.pem": "0600",
+PUBLIC_UPLOADS = {
+    "/etc/dovecot/conf.d/10-custom.conf": "0644",
+    "/etc/dovecot/conf.d/99-mailcrypt.conf": "0644",
+    "/etc/mailcrypt/current.pub.pem": "0644",
+    "/etc/supervisor/conf.d/mailcrypt.conf": "0644",
+    "/usr/local/lib/mailcrypt/health.py": "0644",
+}
+TWO_KEYS = [{"name": "k2"}, {"name": "k1"}]
+
+
+def test_no_private_key_is_uploaded_by_default():
+    """The keys reach the keeper's memory through the gate alone."""
+    mocks, found = declare(keys=TWO_KEYS)
+    uploads = uploads_of(mocks)
+    assert {path: item["permissions"] for path, item in uploads.items()} == {
+        **PUBLIC_UPLOADS,
+        "/etc/mailcrypt/locked": "0755",
+        "/etc/mailcrypt/ring.json": "0644",
     }
+    assert "PRIVATE KEY" not in json.dumps(list(uploads.values()))
+    ring = json.loads(uploads["/etc/mailcrypt/ring.json"]["content"])
+    assert [key["keyId"] for key in ring["keys"]] == found["key_ids"]
+
+
+def test_with_custody_on_disk_the_private_keys_are_uploaded_for_root_alone():
+    """One private key file per key of the ring, one public key: the current one's."""
+    mocks, _ = declare(keys=TWO_KEYS, keyCustody="disk", indexCache="disk")
+    modes = {path: item["permissions"] for path, item in uploads_of(mocks).items()}
+    assert modes == {**PUBLIC_UPLOADS, "/certs/k2.pem": "0600", "/certs/k1.pem": "0600"}
+    assert "mail-keeper" not in mocks.resources
+
+
+def test_a_ring_of_public_keys_declares_no_private_key():
+    """Neither the state nor the program holds one, and no gate unlocks the server."""
+    mocks, found = declare(keys=[{"name": "k1", "publicPem": PUBLIC_PEM}])
+    assert found["key_ids"] == [PUBLIC_KEY_ID]
+    assert "mail-ring-k1" not in mocks.resources
+    assert "mail-unlock" not in mocks.resources
+    assert "mail-keeper" in mocks.resources
+    everything = json.dumps([args.inputs for args in mocks.resources.values()])
+    assert "PRIVATE KEY" not in everything
 
 
 def test_the_key_material_is_made_as_dovecot_takes_it():
     """PKCS#8 and a stated curve: the provider's defaults are SEC1 and P-224."""
-    mocks, _ = declare(keys=[{"name": "k1", "curve": "P384"}])
+    keys = [{"name": "k1", "curve": "P384"}]
+    mocks, _ = declare(keys=keys, keyCustody="disk", indexCache="disk")
     assert mocks.resources["mail-ring-k1"].inputs["ecdsaCurve"] == "P384"
     assert "BEGIN PRIVATE KEY" in uploads_of(mocks)["/certs/k1.pem"]["content"]
+
+
+def test_what_lies_in_memory_is_never_swapped_out():
+    """The volumes are tmpfs with noswap, and the keeper and the server mount the same ones."""
+    mocks, _ = declare(queue="memory")
+    sizes = {"keys": 1, "cache": 256, "queue": 256}
+    for short, size in sizes.items():
+        inputs = mocks.resources[f"mail-memory-{short}"].inputs
+        assert inputs["name"] == f"mail-test-{short}-{size}m"
+        assert inputs["driverOpts"]["type"] == "tmpfs"
+        assert "noswap" in inputs["driverOpts"]["o"]
+
+    def mounted(name):
+        return {
+            item["volumeName"]: item["containerPath"]
+            for item in mocks.resources[name].inputs["volumes"]
+        }
+
+    keeper, server = mounted("mail-keeper"), mounted("mail-server")
+    assert keeper == {name: path for name, path in server.items() if name in keeper}
+    assert len(keeper) == len(sizes)
 
 
 def test_no_secret_is_in_the_environment_or_the_labels():

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from mailcrypt_component.model import dms
+from mailcrypt_component.model.custody import Custody, IndexCache
 from mailcrypt_component.model.dialects import CryptModel, Dialect, of_version, render
 from mailcrypt_component.model.errors import SettingsError
 from mailcrypt_component.model.key_ring import model_of
@@ -12,12 +13,40 @@ from mailcrypt_component.model.key_ring import model_of
 GOLDEN = Path(__file__).parent / "golden"
 
 
+RINGS = {"1-key": ["k1"], "3-keys": ["k3", "k2", "k1"]}
+CUSTODIES = {
+    "memory": (Custody.MEMORY, IndexCache.MEMORY),
+    "disk": (Custody.DISK, IndexCache.DISK),
+}
+
+
 @pytest.mark.parametrize("dialect", Dialect)
-@pytest.mark.parametrize("names", [["k1"], ["k3", "k2", "k1"]], ids=len)
-def test_rendered_text_is_the_golden_file(dialect, names):
-    """A ring renders to exactly the file that real Dovecot loads in the server tests."""
-    golden = (GOLDEN / f"{dialect.value}-{len(names)}-keys.conf").read_text()
-    assert render(model_of(names), dialect) == golden
+@pytest.mark.parametrize("ring", RINGS)
+@pytest.mark.parametrize("custody", CUSTODIES)
+def test_the_rendered_texts_are_the_golden_files(dialect, ring, custody):
+    """A ring renders to exactly the files that real Dovecot loads in the server tests."""
+    files = render(model_of(RINGS[ring], *CUSTODIES[custody]), dialect)
+    golden = GOLDEN / f"{dialect.value}-{ring}-{custody}"
+    found = {"10-custom.conf": files.crypt, "99-mailcrypt.conf": files.storage}
+    if files.private:
+        found["private.conf"] = files.private
+    assert found == {path.name: path.read_text() for path in golden.iterdir()}
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+def test_what_names_the_private_keys_has_a_path_of_its_own(dialect):
+    """A new ring's file never replaces the one that the running server reads."""
+    one, two = (render(model_of(names), dialect) for names in RINGS.values())
+    assert one.private_path != two.private_path
+    assert f"!include_try {one.private_path}" in one.storage
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+def test_a_locked_server_has_the_public_key_alone(dialect):
+    """With custody in memory, no file on the disk names a private key."""
+    files = render(model_of(["k1"]), dialect)
+    assert "private_key" not in files.crypt + files.storage
+    assert "private_key" in files.private
 
 
 @pytest.mark.parametrize("dialect", Dialect)

@@ -1,16 +1,19 @@
-"""The escrow file: written, read back, opened by openssl alone."""
+"""The escrow file is written, read back, and opened by openssl alone."""
 
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from mailcrypt_component.cli import escrow as command
 from mailcrypt_component.cli import main
-from mailcrypt_component.cli import ring as command
-from mailcrypt_component.dcrypt.escrow import EscrowKey, load_keys, write_escrow
+from mailcrypt_component.dcrypt.escrow import EscrowKey, write_escrow
+from mailcrypt_component.dcrypt.keys import load_keys
 from mailcrypt_component.model.errors import KeyFault, UnreachableError
+from tests.states import deployed
 from tests.store import Key, valid
 
 PASSPHRASE = b"correct horse battery"
@@ -24,7 +27,7 @@ TEXT = write_escrow(
 
 
 def test_openssl_alone_opens_every_key(tmp_path):
-    """A block copied out, as the file itself says."""
+    """A block is copied out of the file, as its own text says."""
     blocks = TEXT.split("-----BEGIN ENCRYPTED PRIVATE KEY-----")[1:]
     for key, block in zip(RING, blocks, strict=True):
         body = block.partition("-----END")[0]
@@ -43,6 +46,7 @@ def test_openssl_alone_opens_every_key(tmp_path):
 
 
 def test_the_file_names_its_keys_and_how_to_open_it():
+    """Names, ids and the openssl command are in clear, the keys are not."""
     assert "key k2 (current)" in TEXT
     assert "key k1 (retired)" in TEXT
     assert "openssl pkey" in TEXT
@@ -54,7 +58,7 @@ def test_the_file_names_its_keys_and_how_to_open_it():
 
 @pytest.mark.parametrize("text", [TEXT, TEXT.replace("\n", "\r\n"), "".join(k.pem for k in RING)])
 def test_keys_are_read_from_escrow_and_from_plain_files(text):
-    """With other line ends, too."""
+    """Line ends do not matter."""
     assert set(load_keys(text, PASSPHRASE)) == {key.id for key in RING}
 
 
@@ -69,11 +73,13 @@ def test_keys_are_read_from_escrow_and_from_plain_files(text):
     ],
 )
 def test_what_cannot_be_opened_is_one_clear_error(text, passphrase, words):
+    """The message says whether passphrase, key or file is wrong."""
     with pytest.raises(KeyFault, match=words):
         load_keys(text, passphrase)
 
 
 def test_a_short_passphrase_and_an_empty_ring_are_refused():
+    """Such a file would protect nothing, or hold nothing."""
     key = EscrowKey("k1", RING[0].id, RING[0].private)
     with pytest.raises(KeyFault, match="11 bytes"):
         write_escrow([key], b"x" * 11, "dev", 0)
@@ -81,14 +87,29 @@ def test_a_short_passphrase_and_an_empty_ring_are_refused():
         write_escrow([], PASSPHRASE, "dev", 0)
 
 
+class State:
+    """A stack's state with one server, whose key ring keeps and declares what is given."""
+
+    def __init__(self, pems, ids):
+        self.kept = [{"name": name, "pem": pem} for name, pem in pems.items()]
+        self.ids = ids
+
+    def server(self, name):
+        target = SimpleNamespace(key_ids=tuple(self.ids))
+        return SimpleNamespace(stack="dev", title="server mail of stack dev", target=target)
+
+    def child(self, server, kind):
+        return {"outputs": {"privateKeys": self.kept}}
+
+
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Run the command against a state that is given."""
+    """Run the command against a state with these keys and declared key ids."""
     (tmp_path / "pass").write_bytes(PASSPHRASE + b"\n")
 
     def run(pems, ids, *more):
-        monkeypatch.setattr(command, "stack_outputs", lambda _: {"keyIds": ids})
-        monkeypatch.setattr(command, "stack_ring", lambda _: pems)
+        kept = [{"name": name, "pem": pem} for name, pem in pems.items()]
+        monkeypatch.setattr(command, "read_state", lambda _: deployed(ids, kept))
         argv = ["escrow", "--stack", "dev", "--out", str(tmp_path / "ring.txt")]
         return CliRunner().invoke(main, [*argv, "--passphrase-file", str(tmp_path / "pass"), *more])
 
@@ -96,6 +117,7 @@ def run(tmp_path, monkeypatch):
 
 
 def test_the_command_writes_a_file_for_its_owner_alone(run, tmp_path):
+    """It replaces an existing file only with --force, and leaves no other file behind."""
     key = RING[0]
     done = run({"k1": key.pem}, [key.id], "--json")
     assert done.exit_code == 0, done.stderr
@@ -110,7 +132,7 @@ def test_the_command_writes_a_file_for_its_owner_alone(run, tmp_path):
 
 @pytest.mark.parametrize("empty", [None, "", "  "])
 def test_an_empty_secret_writes_nothing(run, tmp_path, empty):
-    """A wrong Pulumi passphrase exports nulls and exits with 0."""
+    """With a wrong passphrase Pulumi exports nulls and exits with 0."""
     done = run({"k1": empty}, [RING[0].id])
     assert done.exit_code == 2
     assert "key k1 is empty" in done.stderr
@@ -118,18 +140,20 @@ def test_an_empty_secret_writes_nothing(run, tmp_path, empty):
 
 
 def test_a_ring_that_is_not_the_declared_one_writes_nothing(run, tmp_path):
+    """The error names the declared key ids."""
     done = run({"k1": RING[0].pem}, [RING[1].id])
     assert done.exit_code == 2
-    assert "the declared ring" in done.stderr
+    assert "those of the key ring" in done.stderr
     assert not (tmp_path / "ring.txt").exists()
 
 
-def test_no_pulumi_is_one_clear_error(run, monkeypatch):
+def test_no_pulumi_is_one_clear_error(monkeypatch):
+    """The command prints the error and writes nothing."""
+
     def gone(_):
         raise UnreachableError("pulumi is not on PATH")
 
-    run({}, [])
-    monkeypatch.setattr(command, "stack_outputs", gone)
+    monkeypatch.setattr(command, "read_state", gone)
     done = CliRunner().invoke(main, ["escrow", "--stack", "dev", "--out", "x"])
     assert done.exit_code == 2
     assert "pulumi is not on PATH" in done.stderr

@@ -1,7 +1,8 @@
-"""A second of fuzzing in each run; ``python -m tests.fuzz.decrypt 600`` does more."""
+"""Fuzzes the file format for a second; ``python -m tests.fuzz.decrypt 600`` does more."""
 
 from tests.fuzz.decrypt import fuzz
 
 
 def test_a_second_of_spoiled_files_breaks_no_promise():
+    """Each input gives an error of ours or the original plaintext, in bounded time and memory."""
     assert fuzz(1) > 100

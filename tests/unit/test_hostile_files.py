@@ -1,4 +1,4 @@
-"""Whatever the bytes are: a clear result, never a crash, and no plaintext that failed its tag."""
+"""Any bytes give a clear result: never a crash, and no plaintext whose tag does not fit."""
 
 import bz2
 import gzip
@@ -9,17 +9,17 @@ from pathlib import Path
 import lz4.block
 import pytest
 import zstandard
-from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mailcrypt_component.dcrypt.compression import LZ4_MAGIC, decompress
 from mailcrypt_component.dcrypt.decrypt import decrypt, decrypt_bytes
 from mailcrypt_component.dcrypt.encrypt import encrypt
-from mailcrypt_component.dcrypt.header import MAGIC, NotEncrypted
+from mailcrypt_component.dcrypt.header import MAGIC, NotEncrypted, Unsupported
 from mailcrypt_component.dcrypt.key_id import key_id
 from mailcrypt_component.dcrypt.keys import load_private_key
 from mailcrypt_component.model.errors import FormatError
+from mailcrypt_component.model.key_ring import Curve, make_key
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 PEM = (VECTORS / "keys/p256.pem").read_bytes()
@@ -30,7 +30,7 @@ PLAIN = decrypt_bytes(GOOD, KEYS)
 
 
 def opened(data):
-    """Return the plaintext, or None where it was refused with an error of ours."""
+    """Return the plaintext, or None if it was refused with an error of ours."""
     try:
         streamed = b"".join(decrypt(io.BytesIO(data), KEYS))
     except FormatError:
@@ -42,13 +42,13 @@ def opened(data):
 
 
 def test_a_file_cut_at_any_byte_is_refused():
-    """No length but the whole one gives a mail."""
+    """Only the whole file gives a mail."""
     assert [size for size in range(len(GOOD)) if opened(GOOD[:size]) is not None] == []
 
 
 @pytest.mark.parametrize("bit", range(8))
 def test_a_flipped_bit_never_gives_another_mail(bit):
-    """It is refused, or what comes out is what was encrypted (the tag covers it)."""
+    """The file is refused, or gives what was encrypted."""
     for offset in range(len(GOOD)):
         spoiled = bytearray(GOOD)
         spoiled[offset] ^= 1 << bit
@@ -59,8 +59,8 @@ def test_a_flipped_bit_never_gives_another_mail(bit):
 
 @given(st.binary(max_size=600))
 @example(MAGIC)
-def test_anything_behind_the_magic_is_refused(garbage):
-    """And without the magic it is told as in clear."""
+def test_garbage_behind_the_magic_is_refused(garbage):
+    """Without the magic it is reported as in clear."""
     assert opened(MAGIC + garbage) is None
     if not garbage.startswith(MAGIC[:1]):
         with pytest.raises(NotEncrypted):
@@ -68,16 +68,10 @@ def test_anything_behind_the_magic_is_refused(garbage):
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.binary(max_size=200_000), st.sampled_from(["P256", "P384", "P521", "X25519"]))
-def test_what_is_encrypted_here_comes_back(plain, kind):
-    """For each kind of key and any size."""
-    make = {
-        "P256": lambda: ec.generate_private_key(ec.SECP256R1()),
-        "P384": lambda: ec.generate_private_key(ec.SECP384R1()),
-        "P521": lambda: ec.generate_private_key(ec.SECP521R1()),
-        "X25519": x25519.X25519PrivateKey.generate,
-    }
-    key = make[kind]()
+@given(st.binary(max_size=200_000), st.sampled_from([*Curve]))
+def test_what_is_encrypted_here_is_decrypted_here(plain, kind):
+    """Each kind of current key and any size of mail works."""
+    key = make_key(kind)
     keys = {key_id(key.public_key()): key}
     encrypted = encrypt(plain, key.public_key())
     assert decrypt_bytes(encrypted, keys) == plain
@@ -108,15 +102,44 @@ def pieces(data, size):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("size", [1000, 65536, 10**7])
-def test_each_compression_comes_back_whole(method, size):
-    """However the chunks fall."""
+def test_each_compression_is_undone(method, size):
+    """The size of the chunks does not matter."""
     packed = METHODS[method](MAIL)
     assert b"".join(decompress(pieces(packed, size))) == MAIL
 
 
+@pytest.mark.parametrize("extreme", [0, lzma.PRESET_EXTREME])
+@pytest.mark.parametrize("level", range(10))
+def test_every_level_of_xz_is_read(level, extreme):
+    """The memory limit is Dovecot's own; level 9 needs 65 MiB of its 80 MiB."""
+    packed = lzma.compress(MAIL, preset=level | extreme)
+    assert b"".join(decompress([packed])) == MAIL
+
+
+def by_wide_xz(data):
+    """Compress so that decompressing needs 256 MiB."""
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 28}]
+    return lzma.compress(data, filters=filters)
+
+
+def by_wide_zstd(data):
+    """Compress with a window of 256 MiB."""
+    wide = zstandard.ZstdCompressionParameters.from_level(1, window_log=28)
+    engine = zstandard.ZstdCompressor(compression_params=wide).compressobj()
+    return engine.compress(data) + engine.flush()
+
+
+@pytest.mark.parametrize(("pack", "limit"), [(by_wide_xz, "80 MiB"), (by_wide_zstd, "128 MiB")])
+def test_data_that_need_more_memory_than_dovecot_gives_are_unsupported(pack, limit):
+    """They are not reported as damaged, and the message names the limit."""
+    with pytest.raises(Unsupported, match="more memory than Dovecot allows") as found:
+        list(decompress([pack(MAIL)]))
+    assert limit in str(found.value)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_compressed_stream_that_ends_early_is_damaged(method):
-    """A shorter mail is never taken for the whole one."""
+    """A cut mail never passes for a whole one."""
     packed = METHODS[method](MAIL)
     for end in (17, len(packed) // 2, len(packed) - 1):
         with pytest.raises(FormatError):
@@ -125,7 +148,7 @@ def test_a_compressed_stream_that_ends_early_is_damaged(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_bomb_comes_out_in_small_pieces(method):
-    """What is in memory at a time is bounded, whatever the ratio."""
+    """The memory in use is bounded, whatever the compression ratio."""
     packed = METHODS[method](bytes(20_000_000))
     largest = max(len(piece) for piece in decompress(pieces(packed, 65536)))
     assert largest <= 1 << 24
@@ -136,7 +159,7 @@ def test_a_bomb_comes_out_in_small_pieces(method):
     st.binary(max_size=300),
 )
 def test_garbage_behind_a_compressions_magic_is_refused(magic, garbage):
-    """With an error of ours."""
+    """It raises an error of ours, or is not the start of that format."""
     try:
         list(decompress([magic + garbage]))
     except FormatError:

@@ -1,10 +1,11 @@
 """Recovery, inspection and the drill on a directory, through the commands."""
 
+import errno
 import faulthandler
 import gzip
 import hashlib
+import io
 import mailbox
-import mmap
 import os
 import signal
 import subprocess
@@ -15,6 +16,8 @@ import pytest
 from click.testing import CliRunner
 
 from mailcrypt_component.cli import main
+from mailcrypt_component.model.errors import UnreachableError
+from mailcrypt_component.store import recover_worker
 from mailcrypt_component.store.recover import SMALL, Layout, recover
 from tests.store import Key, Store, valid
 
@@ -125,28 +128,44 @@ def test_a_large_mail_goes_in_a_stream_and_a_damaged_one_is_not_released(tmp_pat
     assert not [p for p in (tmp_path / "out").rglob("*") if p.is_file() and p.name not in good]
 
 
-@pytest.mark.parametrize("damaged", [False, True])
-def test_a_mapped_mail_whose_disk_fails_below_it_is_read_once_more(tmp_path, monkeypatch, damaged):
-    """The system kills who looks at such a page; every mail comes back all the same."""
-    store = Store(tmp_path / "mail")
-    bodies = [b"\n" + os.urandom(1 << 19) for _ in range(4)]
-    for number, body in enumerate(bodies):
-        store.encrypt(body, CURRENT, name=f"{number}.a.b")
+def test_a_killed_worker_is_one_clear_error(store, tmp_path, monkeypatch):
+    """For instance by the kernel, for want of memory; the next run does the rest."""
 
-    def die(*_, **__):
+    def die(*_):
         faulthandler.disable()
-        os.kill(os.getpid(), signal.SIGBUS)
+        os.kill(os.getpid(), signal.SIGKILL)
 
-    if damaged:
-        killing = {**vars(mmap), "mmap": die}
-        monkeypatch.setattr("mailcrypt_component.store.recover.mmap", SimpleNamespace(**killing))
+    monkeypatch.setattr("mailcrypt_component.store.recover_worker.decrypt_into", die)
+    with pytest.raises(UnreachableError, match="a worker process was killed"):
+        recover(str(store.root), str(tmp_path / "out"), RING, workers=2)
+    monkeypatch.undo()
     found = recover(str(store.root), str(tmp_path / "out"), RING, workers=2)
-    assert found.recovered + found.there_already == len(bodies)
-    out = sorted((tmp_path / "out").rglob("cur/*"))
-    assert [path.read_bytes() for path in out] == bodies
+    assert found.recovered + found.there_already == len(store.plain)
+
+
+@pytest.mark.parametrize("size", [100, SMALL + 1])
+def test_a_mail_that_the_disk_cannot_read_is_listed_and_the_rest_comes_back(
+    store, tmp_path, monkeypatch, size
+):
+    """A failing disk does not end the recovery, whether a mail is read at once or streamed."""
+    broken = store.put(bytes(size), name="9.broken")
+
+    def readinto(self, buffer, real=io.FileIO.readinto):
+        if os.readlink(f"/proc/self/fd/{self.fileno()}").endswith("broken"):
+            raise OSError(errno.EIO, "Input/output error")
+        return real(self, buffer)
+
+    failing = SimpleNamespace(FileIO=SimpleNamespace(readinto=readinto))
+    failing.BufferedReader = io.BufferedReader
+    monkeypatch.setattr(recover_worker, "io", failing)
+    found = recover(str(store.root), str(tmp_path / "out"), RING, workers=1)
+    assert found.recovered == len(store.plain) - 1
+    assert found.examples == [(broken, "damaged: Input/output error")]
+    assert not (tmp_path / "out" / broken).exists()
 
 
 def test_eml_and_mbox_by_choice(store, tmp_path):
+    """An mbox has its From lines quoted, and a second run writes it once more."""
     recover(str(store.root), str(tmp_path / "eml"), RING, layout=Layout.EML)
     assert (tmp_path / "eml/example.test/bob/INBOX/packed,S=60:2,.eml").read_bytes() == MAIL
     for _ in range(2):
@@ -159,20 +178,22 @@ def test_eml_and_mbox_by_choice(store, tmp_path):
 
 
 def test_loops_fifos_and_foreign_formats_are_no_trouble(store, tmp_path):
+    """Nothing but regular files is opened, and mdbox is listed as not recovered."""
     os.symlink(store.root, store.root / "example.test/loop")
     os.mkfifo(store.root / "example.test/ann/cur/fifo")
     (store.root / "example.test/ann/storage").mkdir()
     (store.root / "example.test/ann/storage/m.1").write_bytes(b"x")
     found = recover(str(store.root), str(tmp_path / "out"), RING)
     assert found.recovered == 5
-    assert found.failed == {"sdbox or mdbox, which is not read here": 1}
+    assert found.failed == {"sdbox or mdbox, which mailcrypt does not read": 1}
 
 
 @pytest.mark.parametrize("out", ["mail", "mail/inside", "."])
 def test_an_output_inside_the_store_is_refused(store, keys, tmp_path, out):
+    """The store is not changed by its own recovery."""
     done = run("recover", store.root, "--key", keys, "--out", tmp_path / out)
     assert done.exit_code == 2
-    assert "lie in each other" in done.stderr
+    assert "contain one another" in done.stderr
 
 
 def test_a_full_disk_is_one_clear_error_and_leaves_nothing_half_written(store, tmp_path):
@@ -197,7 +218,31 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing_half_written(store, t
     assert not list((tmp_path / "out").rglob(".mailcrypt-*"))
 
 
+def test_a_store_without_any_maildir_cannot_be_recovered(keys, tmp_path):
+    """Exit 2, and no output folder; an empty Maildir is recovered to nothing."""
+    (tmp_path / "mail/example.test/ann").mkdir(parents=True)
+    argv = ["recover", tmp_path / "mail", "--key", keys, "--out", tmp_path / "out"]
+    done = run(*argv)
+    assert done.exit_code == 2
+    assert "no Maildir below this path" in done.stderr
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "mail/example.test/ann/new").mkdir()
+    done = run(*argv)
+    assert (done.exit_code, done.stdout) == (0, f"mails recovered to {tmp_path}/out: 0\n")
+
+
+def test_a_link_out_of_the_store_is_listed_as_not_recovered(store, keys, tmp_path):
+    """Dovecot would follow it, so there may be mail behind it."""
+    os.symlink("/elsewhere", store.root / "example.test/carol")
+    done = run("recover", store.root, "--key", keys, "--out", tmp_path / "out", "--json")
+    assert done.exit_code == 1
+    found = valid(done.stdout, "recover")
+    assert found["failed"] == {"a symbolic link that leads out of the store": 1}
+    assert found["examples"][0]["file"] == "example.test/carol"
+
+
 def test_the_drill_proves_each_key_id_in_use(store, tmp_path):
+    """Mail in clear is counted and is no fault."""
     pem = tmp_path / "ring.pem"
     pem.write_text(CURRENT.pem + RETIRED.pem)
     done = run("drill", store.root, "--escrow", pem, "--json")
@@ -205,10 +250,11 @@ def test_the_drill_proves_each_key_id_in_use(store, tmp_path):
     found = valid(done.stdout, "drill")
     assert found["proven"]
     assert found["keys"][CURRENT.id] == {"mails": 3, "tried": 3, "opened": 3, "faults": []}
-    assert found["not_encrypted"] == 1
+    assert (found["not_encrypted"], found["not_looked_at"]) == (1, 0)
 
 
-def test_the_drill_tells_which_key_is_missing_in_escrow(store, tmp_path):
+def test_the_drill_names_the_key_that_is_missing_in_escrow(store, tmp_path):
+    """Exit 1; a missing file or argument is exit 2."""
     pem = tmp_path / "ring.pem"
     pem.write_text(CURRENT.pem)
     done = run("drill", store.root, "--escrow", pem)
@@ -218,7 +264,33 @@ def test_the_drill_tells_which_key_is_missing_in_escrow(store, tmp_path):
     assert run("drill", "--escrow", pem).exit_code == 2
 
 
-def test_inspect_tells_what_files_are(store, keys, tmp_path):
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [("", "no Maildir below this path"), ("cur", "no encrypted mail is stored")],
+)
+def test_a_drill_without_encrypted_mail_proves_nothing(tmp_path, folder, said):
+    """Exit 2: neither a path without a Maildir nor an empty Maildir says that keys are right."""
+    pem = tmp_path / "ring.pem"
+    pem.write_text(CURRENT.pem)
+    (tmp_path / "mail/ann" / folder).mkdir(parents=True)
+    done = run("drill", tmp_path / "mail", "--escrow", pem)
+    assert done.exit_code == 2
+    assert said in done.output
+
+
+def test_a_drill_that_could_not_look_at_everything_proves_nothing(store, tmp_path):
+    """Exit 2: mail of another key may be in what was not looked at."""
+    pem = tmp_path / "ring.pem"
+    pem.write_text(CURRENT.pem + RETIRED.pem)
+    (store.root / "example.test/ann/m.1").write_bytes(b"x")
+    done = run("drill", store.root, "--escrow", pem, "--json")
+    assert done.exit_code == 2
+    found = valid(done.stdout, "drill")
+    assert (found["proven"], found["not_looked_at"]) == (False, 1)
+
+
+def test_inspect_reports_what_files_are(store, keys, tmp_path):
+    """State, keys and compression, and whether the given keys open them."""
     names = list(store.plain)
     done = run("inspect", *(store.root / name for name in names), "--key", keys, "--json")
     assert done.exit_code == 1
@@ -234,5 +306,6 @@ def test_inspect_tells_what_files_are(store, keys, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["verify", "inspect", "audit", "escrow", "drill", "recover"])
-def test_the_help_of_each_command_tells_its_exit_codes(command):
+def test_the_help_of_each_command_lists_its_exit_codes(command):
+    """Scripts rely on them."""
     assert "Exit codes: 0" in run(command, "--help").stdout

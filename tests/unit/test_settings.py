@@ -9,16 +9,11 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from mailcrypt_component.model.custody import Custody, IndexCache, Queue
 from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.errors import SettingsErrors
 from mailcrypt_component.model.read_settings import read_settings
-from mailcrypt_component.model.settings import (
-    Custody,
-    IndexCache,
-    PortSettings,
-    Queue,
-    TlsMode,
-)
+from mailcrypt_component.model.settings import PortSettings, TlsMode
 
 GOOD = {
     "image": "mailserver/docker-mailserver:16.0",
@@ -256,6 +251,7 @@ BAD = {
     "port twice": ({"ports": {"imap": "0.0.0.0:143", "imaps": "0.0.0.0:143"}}, "ports"),
     "a bad port in a list": ({"ports": {"imap": [143, "x"]}}, "ports.imap"),
     "relative bind": ({"binds": {"mail": "./mail"}}, "binds.mail"),
+    "certs in a volume": ({"binds": {"certs": "v"}, "keyCustody": "disk"}, "binds.certs"),
     "unknown bind": ({"binds": {"nothing": "/x"}}, "binds.nothing"),
     "bad docker host": ({"dockerHost": "http://x"}, "dockerHost"),
     "deadline 0": ({"deadline": 0}, "deadline"),

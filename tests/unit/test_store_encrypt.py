@@ -1,5 +1,6 @@
-"""Encryption stored mail on a directory: what is kept, what is left alone, and kills."""
+"""Encrypting stored mail in a directory: what is kept, what is left alone, and kills."""
 
+import errno
 import os
 import random
 import signal
@@ -7,18 +8,23 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from mailcrypt_component.cli import main
 from mailcrypt_component.dcrypt.decrypt import decrypt_bytes
+from mailcrypt_component.dcrypt.key_id import key_id
+from mailcrypt_component.dcrypt.keys import load_private_key
 from mailcrypt_component.model.errors import KeyFault
-from mailcrypt_component.store.encrypt import Order, encrypt_store
-from mailcrypt_component.store.local import files
+from mailcrypt_component.store.agent import writer
+from mailcrypt_component.store.encrypt import EncryptionJob, encrypt_store
+from mailcrypt_component.store.local.files import local_files
 from mailcrypt_component.store.local.walk import count
 from tests.store import Key, Store, valid
 
+VECTORS = Path(__file__).parents[1] / "vectors"
 CURRENT, RETIRED, LOST = Key(), Key(), Key()
 RING = {**CURRENT.ring, **RETIRED.ring}
 
@@ -54,6 +60,7 @@ def run(store, *argv):
 
 
 def test_a_dry_run_changes_nothing_and_says_what_there_is_to_do(store):
+    """Exit 1, because there is something to encrypt."""
     before = {path: path.stat().st_ino for path in store.root.rglob("*")}
     done = run(store, "--json")
     assert done.exit_code == 1, done.output
@@ -63,6 +70,7 @@ def test_a_dry_run_changes_nothing_and_says_what_there_is_to_do(store):
 
 
 def test_every_mail_is_encrypted_and_keeps_all_that_clients_see(store):
+    """Name, time, mode, owner and content; a second run finds nothing to do."""
     before = facts(store)
     done = run(store, "--apply", "--json")
     assert done.exit_code == 0, done.output
@@ -73,6 +81,7 @@ def test_every_mail_is_encrypted_and_keeps_all_that_clients_see(store):
 
 
 def test_what_cannot_be_handled_is_left_alone_and_listed(store):
+    """Exit 1, and not a byte of it is changed."""
     lost = store.encrypt(b"lost", LOST)
     empty = store.put(b"")
     kept = {name: (store.root / name).read_bytes() for name in (lost, empty)}
@@ -85,7 +94,52 @@ def test_what_cannot_be_handled_is_left_alone_and_listed(store):
     assert {name: (store.root / name).read_bytes() for name in kept} == kept
 
 
+def test_a_store_without_any_maildir_cannot_be_encrypted(store, tmp_path):
+    """Exit 2; an empty Maildir is encrypted already."""
+    store.root = tmp_path / "elsewhere"
+    (store.root / "example.test/ann").mkdir(parents=True)
+    done = run(store, "--apply")
+    assert done.exit_code == 2
+    assert "no Maildir below this path" in done.stderr
+    (store.root / "example.test/ann/cur").mkdir()
+    assert run(store, "--apply").exit_code == 0
+
+
+def test_what_cannot_be_looked_at_is_listed(store):
+    """Exit 1: mail may be in clear there."""
+    os.symlink("/elsewhere", store.root / "example.test/bob")
+    (store.root / "example.test/ann/m.1").write_bytes(b"x")
+    done = run(store, "--apply", "--json")
+    assert done.exit_code == 1
+    found = valid(done.stdout, "encrypt")
+    assert found["left_alone"] == {
+        "a symbolic link that leads out of the store": 1,
+        "sdbox or mdbox": 1,
+    }
+
+
+@pytest.mark.parametrize("when", ["look", "read"])
+def test_a_mail_that_the_disk_cannot_read_is_left_alone(store, monkeypatch, when):
+    """The others are encrypted."""
+    broken, asked = store.put(b"broken"), []
+
+    def open_broken(self, path, real=writer.Writer.open):
+        if os.fsdecode(path) == broken:
+            asked.append(path)
+            if when == "look" or len(asked) > 1:
+                raise OSError(errno.EIO, "Input/output error")
+        return real(self, path)
+
+    monkeypatch.setattr(writer.Writer, "open", open_broken)
+    with local_files(str(store.root)) as opened:
+        found = encrypt_store(opened, EncryptionJob(RING, CURRENT.id, apply=True), workers=1)
+    assert found.encrypted == 2
+    assert found.left == {"Input/output error": 1}
+    assert (store.root / broken).read_bytes() == b"broken"
+
+
 def test_a_user_can_be_chosen(store):
+    """The mail of others stays as it is."""
     other = store.put(b"of bob", user="example.test/bob")
     assert run(store, "--apply", "--user", "example.test/bob").exit_code == 0
     assert count(str(store.root)).states() == {CURRENT.id: 2, RETIRED.id: 1, "clear": 1}
@@ -93,6 +147,7 @@ def test_a_user_can_be_chosen(store):
 
 
 def test_copies_that_are_one_file_stay_one_file(store):
+    """Hard links, as Dovecot makes them for copies, keep sharing their space."""
     first = store.put(b"copied by IMAP")
     names = [store.root / f"example.test/ann/.Sent/new/{n}.copy" for n in range(3)]
     for path in names:
@@ -104,8 +159,9 @@ def test_copies_that_are_one_file_stay_one_file(store):
 
 
 def test_the_current_keys_private_part_is_needed():
+    """Without it, what was written could not be decrypted to compare it."""
     with pytest.raises(KeyFault, match="no private key"):
-        encrypt_store(pytest.fail, Order(RETIRED.ring, CURRENT.id, apply=True))
+        encrypt_store(pytest.fail, EncryptionJob(RETIRED.ring, CURRENT.id, apply=True))
 
 
 def test_a_mail_that_is_moved_to_a_folder_that_was_looked_at_is_encrypted_there(store, monkeypatch):
@@ -117,14 +173,14 @@ def test_a_mail_that_is_moved_to_a_folder_that_was_looked_at_is_encrypted_there(
         path = store.root / store.put(b"moving", folder=origin, name=f"8{origin}.M{target}P1.mail")
         goal = box / target / "cur" / path.name
 
-        def exchange(one, other, real=files.exchange, path=path, goal=goal):
+        def exchange(one, other, real=writer.exchange, path=path, goal=goal):
             if path.exists():
                 path.rename(goal)
             real(one, other)
 
-        monkeypatch.setattr(files, "exchange", exchange)
-    with files.local_files(str(store.root)) as opened:
-        encrypt_store(opened, Order(RING, CURRENT.id, apply=True), workers=1)
+        monkeypatch.setattr(writer, "exchange", exchange)
+    with local_files(str(store.root)) as opened:
+        encrypt_store(opened, EncryptionJob(RING, CURRENT.id, apply=True), workers=1)
     assert set(count(str(store.root)).states()) == {CURRENT.id}
 
 
@@ -134,7 +190,7 @@ def test_a_mail_that_moves_just_before_its_turn(store, monkeypatch, moved):
     arrived = moved == "to cur"
     name = "77.M1P1.mail,S=6" if arrived else "77.M1P1.mail,S=6:2,"
     path = store.root / store.put(b"moving", name=name, new=arrived)
-    real = files.exchange
+    real = writer.exchange
 
     def exchange(one, other):
         if path.exists() and os.path.basename(other).startswith(b"77."):
@@ -144,9 +200,9 @@ def test_a_mail_that_moves_just_before_its_turn(store, monkeypatch, moved):
                 path.rename(path.parents[1] / "cur/77.M1P1.mail,S=6:2,S")
         real(one, other)
 
-    monkeypatch.setattr(files, "exchange", exchange)
-    with files.local_files(str(store.root)) as opened:
-        found = encrypt_store(opened, Order(RING, CURRENT.id, apply=True), workers=1)
+    monkeypatch.setattr(writer, "exchange", exchange)
+    with local_files(str(store.root)) as opened:
+        found = encrypt_store(opened, EncryptionJob(RING, CURRENT.id, apply=True), workers=1)
     there = list(store.root.rglob("77.*"))
     if moved == "expunged":
         assert there == []
@@ -201,3 +257,15 @@ def test_kills_at_random_moments_lose_and_double_nothing(tmp_path):
     expected = [f"mail {n}".encode() for n in range(600) if n not in removed]
     assert sorted(plain) == sorted(expected)
     assert not list(store.root.rglob("tmp/*"))
+
+
+def test_mail_of_format_version_1_is_encrypted_again(store):
+    """By a retired key that its header names by the id of that version."""
+    key = load_private_key((VECTORS / "keys/p256.pem").read_bytes())
+    old = (VECTORS / "encrypted/2.3-p256-version-1-small").read_bytes()
+    path = store.root / store.put(old, user="example.test/bob")
+    ring = {**RING, key_id(key.public_key()): key}
+    with local_files(str(store.root)) as opened:
+        found = encrypt_store(opened, EncryptionJob(ring, CURRENT.id, apply=True), workers=1)
+    assert found.left == {}
+    assert decrypt_bytes(path.read_bytes(), RING) == decrypt_bytes(old, ring)

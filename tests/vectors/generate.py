@@ -1,7 +1,8 @@
-"""Write the vectors anew: ``python -m tests.vectors.generate`` (needs the development images).
+"""Generate the vectors: ``python -m tests.vectors.generate`` (needs the development images).
 
-``encrypted/`` holds what real Dovecots stored, ``faults/`` the same spoiled in one way
-each, ``index.json`` what each must give.  The keys are for these files only.
+``encrypted/`` holds files that real Dovecots stored; ``faults/`` holds such files, each
+spoiled in one way; ``index.json`` says what each must give.  The keys are for these files
+only, and existing keys are kept.
 """
 
 import hashlib
@@ -9,7 +10,7 @@ import json
 import shutil
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, rsa, x448, x25519
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -29,21 +30,43 @@ MAKERS = {
     "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
     "p521": lambda: ec.generate_private_key(ec.SECP521R1()),
     "x25519": x25519.X25519PrivateKey.generate,
+    "x448": x448.X448PrivateKey.generate,
+    "secp192r1": lambda: ec.generate_private_key(ec.SECP192R1()),
+    "secp224r1": lambda: ec.generate_private_key(ec.SECP224R1()),
+    "secp256k1": lambda: ec.generate_private_key(ec.SECP256K1()),
+    "brainpoolP256r1": lambda: ec.generate_private_key(ec.BrainpoolP256R1()),
+    "brainpoolP512r1": lambda: ec.generate_private_key(ec.BrainpoolP512R1()),
     "rsa": lambda: rsa.generate_private_key(65537, 2048),
+    "rsa4096": lambda: rsa.generate_private_key(65537, 4096),
     "stranger": lambda: ec.generate_private_key(ec.SECP256R1()),
 }
+_EC = (
+    *("p256", "p384", "p521"),
+    *("secp192r1", "secp224r1", "secp256k1", "brainpoolP256r1", "brainpoolP512r1"),
+)
 CAN = {
-    Dialect.V2_3: ("p256", "p384", "p521", "rsa"),
-    Dialect.V2_4: ("p256", "p384", "p521", "x25519", "rsa"),
+    Dialect.V2_3: (*_EC, "rsa", "rsa4096"),
+    Dialect.V2_4: (*_EC, "x25519", "x448", "rsa", "rsa4096"),
 }
-ALGORITHMS = {
-    "aes-128-gcm-sha512": "crypt_write_algorithm=aes-128-gcm-sha512",
-    "aes-192-gcm-sha384": "crypt_write_algorithm=aes-192-gcm-sha384",
+"""Keys with which each Dovecot encrypts and decrypts; the other ones make it fail or crash."""
+ALGORITHMS = (
+    "aes-128-gcm-sha512",
+    "aes-192-gcm-sha384",
+    "aes-256-gcm-sha1",
+    "aes-256-gcm-md5",
+    "chacha20-poly1305-sha256",
+)
+"""What 2.4.1 writes besides its default; with AES in CBC mode it crashes."""
+UNSUPPORTED = "aria-256-gcm-sha256"
+LEVEL_22 = {
+    Dialect.V2_3: "plugin/zlib_save_level=22",
+    Dialect.V2_4: "compress_zstd_level=22",
 }
+VERSION_1 = "plugin/mail_crypt_save_version=1"
 
 
 def keys():
-    """Make the keys that are not there; return their PEMs by name."""
+    """Make the keys that do not exist; return their PEMs by name."""
     folder = HERE / "keys"
     folder.mkdir(exist_ok=True)
     for name, make in MAKERS.items():
@@ -64,17 +87,30 @@ def encrypted():
             public = load_private_key(pems[name]).public_key()
             pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
             with dovecot(dialect, pems[name], pem) as writer:
-                head = f"{dialect.value}-{name}"
-                yield f"{head}-small", name, None, MAIL, writer.write(MAIL)
-                if name != "p256":
-                    continue
-                yield f"{head}-long", name, None, LONG, writer.write(LONG)
-                for method in COMPRESSIONS[dialect]:
-                    yield f"{head}-{method}", name, method, LONG, writer.write(LONG, method)
-                if dialect is Dialect.V2_4:
-                    for algorithm, option in ALGORITHMS.items():
-                        stored = writer.write(LONG, options=[option])
-                        yield f"{head}-{algorithm}", name, None, LONG, stored
+                yield from written(writer, dialect, name)
+
+
+def written(writer, dialect, name):
+    """Yield what one Dovecot with one key stores."""
+    head = f"{dialect.value}-{name}"
+    yield f"{head}-small", name, None, MAIL, writer.write(MAIL)
+    if dialect is Dialect.V2_3 and name in _EC:
+        yield f"{head}-version-1-small", name, None, MAIL, writer.write(MAIL, options=[VERSION_1])
+    if name != "p256":
+        return
+    yield f"{head}-long", name, None, LONG, writer.write(LONG)
+    for method in COMPRESSIONS[dialect]:
+        yield f"{head}-{method}", name, method, LONG, writer.write(LONG, method)
+    stored = writer.write(LONG, "zstd", [LEVEL_22[dialect]])
+    yield f"{head}-zstd-22", name, "zstd", LONG, stored
+    if dialect is Dialect.V2_3:
+        yield f"{head}-version-1-long", name, None, LONG, writer.write(LONG, options=[VERSION_1])
+        stored = writer.write(LONG, "gz", [VERSION_1])
+        yield f"{head}-version-1-gz", name, "gz", LONG, stored
+        return
+    for algorithm in (*ALGORITHMS, UNSUPPORTED):
+        stored = writer.write(LONG, options=[f"crypt_write_algorithm={algorithm}"])
+        yield f"{head}-{algorithm}", name, None, LONG, stored
 
 
 def with_number(data, offset, number):
@@ -86,7 +122,7 @@ def flipped(data, offset):
 
 
 def faults(good):
-    """Return every fault by name: the spoiled file and the error that it must give."""
+    """Return every fault of version 2 by name: the spoiled file and the error it must give."""
     end = int.from_bytes(good[14:18])
     ephemeral, encrypted_key = 48 + 1 + 33, 48 + 1 + 33 + 4 + 65
     return {
@@ -98,10 +134,10 @@ def faults(good):
         "ends-behind-the-header": (good[:end], "Truncated"),
         "ends-in-the-tag": (good[: end + 15], "Truncated"),
         "last-byte-missing": (good[:-1], "Damaged"),
-        "garbage-behind-the-magic": (good[:9] + hashlib.sha512(b"x").digest() * 8, "Damaged"),
+        "garbage-behind-the-magic": (good[:9] + hashlib.sha512(b"x").digest() * 8, "Unsupported"),
         "garbage-behind-the-end": (good + b"x", "Damaged"),
-        "version-1": (good[:9] + b"\x01" + good[10:], "Unsupported"),
-        "version-3": (good[:9] + b"\x03" + good[10:], "Damaged"),
+        "version-1-in-name-only": (good[:9] + b"\x01" + good[10:], "Damaged"),
+        "version-3": (good[:9] + b"\x03" + good[10:], "Unsupported"),
         "header-length-0": (with_number(good, 14, 0), "Damaged"),
         "header-length-4-gib": (with_number(good, 14, 0xFFFFFFFF), "Damaged"),
         "header-length-1-more": (with_number(good, 14, end + 1), "Damaged"),
@@ -123,17 +159,43 @@ def faults(good):
     }
 
 
+def faults_of_version_1(good):
+    """Return every fault of version 1 by name, as ``faults`` does."""
+    end = 12 + int.from_bytes(good[10:12])
+    digest, key_hash, encrypted_key = 12 + 2 + 65 + 2, 12 + 67 + 34 + 2, 12 + 67 + 34 + 34 + 2
+    named = {
+        "ends-before-the-length": (good[:11], "Truncated"),
+        "ends-in-the-header": (good[: end - 1], "Truncated"),
+        "length-0": (good[:10] + b"\x00\x00" + good[12:], "Damaged"),
+        "length-64-kib": (good[:10] + b"\xff\xff" + good[12:], "Damaged"),
+        "length-1-more": (flipped(good, 11), "Damaged"),
+        "ephemeral-key-of-0-bytes": (good[:12] + b"\x00\x00" + good[14:], "Damaged"),
+        "ephemeral-key-of-64-kib": (good[:12] + b"\xff\xff" + good[14:], "Damaged"),
+        "ephemeral-key-off-the-curve": (flipped(good, 12 + 2 + 10), "Damaged"),
+        "another-recipient": (flipped(good, digest), "NoKey"),
+        "key-hash-altered": (flipped(good, key_hash), "Damaged"),
+        "encrypted-key-altered": (flipped(good, encrypted_key), "Damaged"),
+        "garbage-behind-the-magic": (good[:10] + hashlib.sha512(b"x").digest() * 8, "Damaged"),
+    }
+    return {f"version-1-{name}": fault for name, fault in named.items()}
+
+
 def main():
     index = {"encrypted": {}, "faults": {}}
     for folder in ("encrypted", "faults"):
         shutil.rmtree(HERE / folder, ignore_errors=True)
         (HERE / folder).mkdir()
+    spoiled = {}
     for name, key, compression, plain, stored in encrypted():
+        if name.endswith(UNSUPPORTED):
+            spoiled[name] = (stored, "Unsupported")
+            continue
         (HERE / "encrypted" / name).write_bytes(stored)
         digest = hashlib.sha256(plain).hexdigest()
         index["encrypted"][name] = {"key": key, "compression": compression, "sha256": digest}
-    good = (HERE / "encrypted/2.4-p256-small").read_bytes()
-    for name, (data, error) in faults(good).items():
+    spoiled |= faults((HERE / "encrypted/2.4-p256-small").read_bytes())
+    spoiled |= faults_of_version_1((HERE / "encrypted/2.3-p256-version-1-small").read_bytes())
+    for name, (data, error) in spoiled.items():
         (HERE / "faults" / name).write_bytes(data)
         index["faults"][name] = error
     (HERE / "index.json").write_text(json.dumps(index, indent=1) + "\n")

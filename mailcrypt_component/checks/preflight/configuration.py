@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -17,7 +16,7 @@ from mailcrypt_component.docker_api.files import File
 from mailcrypt_component.docker_api.run import execute
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.errors import PreflightError, UnreachableError
-from mailcrypt_component.model.key_ring import PUBLIC_KEY_PATH, Curve, private_path
+from mailcrypt_component.model.key_ring import PUBLIC_KEY_PATH, make_key, private_path
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -26,12 +25,14 @@ if TYPE_CHECKING:
 
 
 def configuration_files(plan: Plan) -> list[File]:
-    """Return the configuration with throw-away keys of the same curves, not the real ones."""
-    keys = {name: _throwaway_key(curve) for name, curve in plan.curves.items()}
+    """Return the configuration with throw-away keys of the same kinds, never the real ones."""
+    keys = {name: make_key(kind) for name, kind in plan.kinds.items()}
     current = next(iter(keys.values()))
     public = current.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     return [
-        File(dms.CUSTOM_CONF, plan.configuration.encode(), mode=0o644),
+        File(dms.CUSTOM_CONF, plan.files.crypt.encode(), mode=0o644),
+        File(dms.STORAGE_CONF, plan.files.storage.encode(), mode=0o644),
+        *_private_configuration(plan),
         File(PUBLIC_KEY_PATH, public, mode=0o644),
         *(
             File(
@@ -44,17 +45,11 @@ def configuration_files(plan: Plan) -> list[File]:
     ]
 
 
-_EC_CURVES: Final = {
-    Curve.P256: ec.SECP256R1(),
-    Curve.P384: ec.SECP384R1(),
-    Curve.P521: ec.SECP521R1(),
-}
-
-
-def _throwaway_key(curve: Curve) -> ec.EllipticCurvePrivateKey | x25519.X25519PrivateKey:
-    if curve is Curve.X25519:
-        return x25519.X25519PrivateKey.generate()
-    return ec.generate_private_key(_EC_CURVES[curve])
+def _private_configuration(plan: Plan) -> list[File]:
+    """Return what names the private keys, so that the unlocked server is what is tried."""
+    if not plan.files.private:
+        return []
+    return [File(plan.files.private_path, plan.files.private.encode())]
 
 
 def try_configuration(container: Container, plan: Plan) -> str:

@@ -13,9 +13,10 @@ import docker.errors
 from mailcrypt_component.docker_api.connect import NOT_ANSWERING, explained
 from mailcrypt_component.docker_api.mounts import as_mount
 from mailcrypt_component.docker_api.throwaway import THROWAWAY_LABEL, throwaway
+from mailcrypt_component.model.custody import SERVER_LABEL
 from mailcrypt_component.model.errors import PreflightError, UnreachableError
 from mailcrypt_component.model.identity import STACK_LABEL
-from mailcrypt_component.model.settings import BIND_TARGETS, SERVER_LABEL
+from mailcrypt_component.model.settings import BIND_TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,13 +137,15 @@ def _check_network(client: DockerClient, plan: Plan) -> None:
 def _check_volumes(client: DockerClient, plan: Plan) -> None:
     """Refuse a missing volume: Docker would make an empty one without a word."""
     existing = {volume.name for volume in client.volumes.list()}
-    for index, mount in enumerate(plan.mounts):
-        if not mount.source.startswith("/") and mount.source not in existing:
+    sources = {f"binds.{name}": source for name, source in plan.sources.items()}
+    sources |= {f"mounts[{index}].source": mount.source for index, mount in enumerate(plan.mounts)}
+    for where, source in sources.items():
+        if not source.startswith("/") and source not in existing:
             raise PreflightError(
-                f"the volume {mount.source} does not exist",
-                where=f"mounts[{index}].source",
+                f"the volume {source} does not exist",
+                where=where,
                 expected="an existing volume, or an absolute path on the Docker host",
-                hint=f"docker volume ls shows them; docker volume create {mount.source}",
+                hint=f"docker volume ls shows them; docker volume create {source}",
             )
 
 

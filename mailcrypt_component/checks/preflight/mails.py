@@ -8,9 +8,12 @@ from mailcrypt_component.model.errors import PreflightError, UnreachableError
 from mailcrypt_component.store.tally import (
     CLEAR,
     DBOX,
+    LINK,
     MBOX,
     NOT_ENCRYPTED,
     UNREADABLE,
+    UNREADABLE_FOLDER,
+    UNSUPPORTED,
     Tally,
     is_unknown,
 )
@@ -78,7 +81,8 @@ def judge_mails(found: Tally, plan: Plan) -> str:
     """
     _refuse_unseen(found, plan)
     states = found.states()
-    unknown = [state for state in states if is_unknown(state, plan.key_ids)]
+    ring = {*plan.key_ids, *plan.version_1_ids}
+    unknown = [state for state in states if is_unknown(state, ring)]
     refused = [state for state in unknown if is_unknown(state, plan.given_up)]
     if refused:
         raise PreflightError(
@@ -100,26 +104,25 @@ def judge_mails(found: Tally, plan: Plan) -> str:
 
 def _refuse_unseen(found: Tally, plan: Plan) -> None:
     """Refuse what no key id could be read of: it may need a key that is not declared."""
-    states = found.states()
-    if UNREADABLE in states:
+    if unseen := found.not_looked_at():
+        states = found.states()
         raise PreflightError(
-            f"{states[UNREADABLE]} files or folders cannot be read, {_examples(found, UNREADABLE)}",
+            f"not looked at: {'; '.join(unseen)}",
             where=f"mail store {plan.mail}",
-            expected="a store whose every mail root can read",
-            hint="check the file system and its permissions (NFS root_squash?), then pulumi up",
-        )
-    if DBOX in states:
-        raise PreflightError(
-            f"{states[DBOX]} files of sdbox or mdbox, {_examples(found, DBOX)}",
-            where=f"mail store {plan.mail}",
-            expected="mail in Maildir format only",
-            hint="convert it with the old server: doveadm sync -u USER maildir:~/Maildir, and "
-            "move the dbox folders out of the store",
+            expected="a store in Maildir format whose every mail root can read",
+            hint="; ".join({hint: None for state, hint in _HINTS.items() if states.get(state)}),
         )
 
 
-def _examples(found: Tally, state: str) -> str:
-    return f"for example {', '.join(found.examples.get(state, []))}"
+_PERMISSIONS: Final = "check the file system and its permissions (NFS root_squash?)"
+_HINTS: Final = {
+    UNREADABLE_FOLDER: _PERMISSIONS,
+    UNREADABLE: _PERMISSIONS,
+    UNSUPPORTED: "show what it is: mailcrypt inspect FILE",
+    DBOX: "convert it with the old server (doveadm sync -u USER maildir:~/Maildir) and move the "
+    "dbox folders out of the store",
+    LINK: "move what the link points to into the store, or remove the link",
+}
 
 
 def _count(key: str, users: Mapping[str, int]) -> str:

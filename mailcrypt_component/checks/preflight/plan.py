@@ -6,15 +6,13 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mailcrypt_component.model.dialects import digest
 from mailcrypt_component.model.settings import TlsMode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mailcrypt_component.model.dialects import Dialect
+    from mailcrypt_component.model.dialects import Dialect, DovecotFiles
     from mailcrypt_component.model.docker_host import DockerHost
-    from mailcrypt_component.model.key_ring import Curve
     from mailcrypt_component.model.settings import MountSettings, PortSettings, TlsSettings
 
 
@@ -37,8 +35,8 @@ class Plan:
     """What a new server would be made of.
 
     ``stack`` is Pulumi's name, for hints; ``server`` the container's.  ``identity`` is the
-    stack's own (``model.identity``), ``adopt`` the setting ``adoptMail``.  ``curves`` holds each
-    key's curve by its name, newest first; ``key_ids`` the ids that the declared ring can open.
+    stack's own (``model.identity``), ``adopt`` the setting ``adoptMail``.  ``kinds`` holds each
+    key's kind by its name, newest first; ``key_ids`` the ids that the declared ring can open.
     ``sources`` holds a volume's name or a host path for each name in ``BIND_TARGETS`` that the
     server mounts.  ``network`` is the name of a network that exists.
     """
@@ -52,8 +50,8 @@ class Plan:
     hostname: str
     network: str
     dialect: Dialect
-    configuration: str
-    curves: Mapping[str, Curve]
+    files: DovecotFiles
+    kinds: Mapping[str, str]
     key_ids: tuple[str, ...]
     given_up: tuple[str, ...]
     sources: Mapping[str, str]
@@ -63,6 +61,8 @@ class Plan:
     tls: TlsSettings = field(repr=False)
     deadline: float
     count_deadline: float
+    version_1_ids: tuple[str, ...] = ()
+    """The ids of the ring's keys in mail of format version 1."""
 
     @property
     def mail(self) -> str:
@@ -87,7 +87,7 @@ def facts_of(plan: Plan) -> dict[str, Any]:
     """Return the public facts of a plan; a change of any of them makes preflight run again."""
     return {
         "image": plan.image,
-        "config": digest(plan.configuration),
+        "config": plan.files.digest,
         "keyIds": list(plan.key_ids),
         "givenUp": list(plan.given_up),
         "mail": plan.mail,

@@ -16,9 +16,10 @@ from mailcrypt_component.docker_api.mounts import as_mount
 from mailcrypt_component.docker_api.run import execute
 from mailcrypt_component.docker_api.throwaway import throwaway
 from mailcrypt_component.model import dms
+from mailcrypt_component.model.custody import SERVER_LABEL
 from mailcrypt_component.model.errors import FormatError, PreflightError, UnreachableError
 from mailcrypt_component.model.identity import MARK_FILE, Mark, read_mark
-from mailcrypt_component.model.settings import SERVER_LABEL, UNMARKED
+from mailcrypt_component.model.settings import UNMARKED
 from mailcrypt_component.store.volume.census import mail_mounts
 
 if TYPE_CHECKING:

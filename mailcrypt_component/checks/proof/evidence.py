@@ -1,4 +1,4 @@
-"""What the proof saw: values only."""
+"""What a proof has seen: values only."""
 
 from __future__ import annotations
 
@@ -20,16 +20,26 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A proof that held; there is no Evidence of one that did not."""
+    """A proof that held; there is no Evidence of one that did not.
+
+    ``locked`` means that the private keys were missing: mail is taken and encrypted, and it was
+    not proven that it can be read.
+    """
 
     container: str
     key_id: str
+    locked: bool
     checks: tuple[Check, ...]
 
     @property
     def short(self) -> str:
         """One line for the diagnostics of an update."""
-        return "proven: " + "; ".join(check.seen for check in self.checks)
+        return f"{self.verdict}: " + "; ".join(check.seen for check in self.checks)
+
+    @property
+    def verdict(self) -> str:
+        """What was proven, in a word or three."""
+        return "proven, except reading" if self.locked else "proven"
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain values."""

@@ -1,10 +1,11 @@
-"""The server that a proof is asked to look at: values only."""
+"""The server to prove: values only."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mailcrypt_component.model.custody import Custody, IndexCache
 from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.docker_host import DockerHost, docker_host_of
 
@@ -28,11 +29,27 @@ class Target:
     account: str
     deadline: float
     password: str = field(repr=False)
+    given_up: tuple[str, ...] = ()
+    """Ids of keys that are lost for good; mail that is encrypted to them stays unreadable."""
+    custody: Custody = Custody.DISK
+    index_cache: IndexCache = IndexCache.DISK
+    """On ``disk``, words of the probe in Dovecot's index cache are no fault."""
+    public_pems: tuple[str, ...] = ()
+    """The ring's public keys, newest first."""
+    private: bool = True
+    """Whether the stack holds the private keys; False for a ring of public keys."""
 
     @property
     def key_id(self) -> str:
         """The current key's id."""
         return self.key_ids[0]
+
+    @property
+    def version_1_ids(self) -> dict[str, str]:
+        """The ring's key ids by the ids that mail of format version 1 carries."""
+        from mailcrypt_component.dcrypt.keys import version_1_ids  # noqa: PLC0415  (slow)
+
+        return version_1_ids(self.public_pems)
 
     @property
     def mail_folder(self) -> str:
@@ -50,6 +67,11 @@ class Target:
             "account": self.account,
             "deadline": self.deadline,
             "password": self.password,
+            "givenUp": list(self.given_up),
+            "keyCustody": self.custody.value,
+            "indexCache": self.index_cache.value,
+            "publicPems": list(self.public_pems),
+            "private": self.private,
         }
 
 
@@ -63,4 +85,9 @@ def target_of(facts: Mapping[str, Any]) -> Target:
         account=facts["account"],
         deadline=float(facts["deadline"]),
         password=facts["password"],
+        given_up=tuple(facts.get("givenUp", ())),
+        custody=Custody(facts.get("keyCustody", Custody.DISK)),
+        index_cache=IndexCache(facts.get("indexCache", IndexCache.DISK)),
+        public_pems=tuple(facts.get("publicPems", ())),
+        private=facts.get("private", True),
     )

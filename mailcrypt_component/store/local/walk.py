@@ -1,47 +1,46 @@
-"""Count the mails below a directory of this machine, on every core, while a server runs.
+"""Counts and reads the mail below a directory of this machine, while a server runs.
 
-Each worker walks the whole tree, which is cheap, and reads the files whose inode
-number falls to it: nothing is passed between them but the result, and each file is
-counted once however the tree changes meanwhile.  Symbolic links are not followed, and
-nothing but regular files is opened.
+Each worker walks the whole tree, which is cheap, and reads the files whose inode number falls
+to it: nothing is passed between workers but the result, and each file is counted once however
+the tree changes meanwhile.  Symbolic links are not followed, and nothing but regular files is
+opened.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from mailcrypt_component.dcrypt.header import HEADER_LIMIT
 from mailcrypt_component.model.errors import UnreachableError
-from mailcrypt_component.store.maildir import Mail, is_dbox, is_mail_folder, place_of, shown
-from mailcrypt_component.store.tally import (
-    DBOX,
-    EXAMPLES,
-    MBOX,
+from mailcrypt_component.store.agent.reader import (
+    LINK,
+    LONGEST_HEADER,
+    READ,
     UNREADABLE,
-    Counts,
-    Shapes,
-    Tally,
-    state_of,
+    UNREADABLE_FOLDER,
+    Reader,
+    join,
 )
+from mailcrypt_component.store.maildir import NoMaildir, mailbox_of, shown
+from mailcrypt_component.store.tally import EXAMPLES, Counts, Shapes, Tally, state_of
 from mailcrypt_component.store.workers import cores, in_processes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-READ: Final = 512
-"""Bytes read of each file first; a header has 255 for P-256, 325 for P-521."""
+    from mailcrypt_component.store.agent.reader import Listing
+    from mailcrypt_component.store.maildir import Mail
 
 _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-BATCH: Final = 2000
-"""How many names are handed on at a time."""
 
 
 def count(
     root: str,
     *,
     years: bool = False,
+    maildir_required: bool = False,
     workers: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Tally:
@@ -49,18 +48,22 @@ def count(
 
     Args:
         root: The store, for instance a copy of DMS's ``/var/mail``.
-        years: Whether to look at each mail's time of arrival, too.
-        workers: How many processes; default one for each core.
+        years: Whether to count by year of arrival, too.
+        maildir_required: Whether to refuse a directory without any Maildir.
+        workers: How many processes; one for each core by default.
         progress: Called ten times a second with the number of mails so far.
 
     Raises:
         UnreachableError: The directory cannot be read.
+        NoMaildir: It has no Maildir below it.
 
     """
     base = directory_of(root)
+    if maildir_required:
+        require_maildir(base)
 
     def job(index: int, number: int, tell: Callable[[int], None]) -> Tally:
-        return _Counter(base, years=years).run(share(base, index, number), tell)
+        return _Counter(base, years=years).run(Reader(base).listings(index, number), tell)
 
     total = Tally()
     for tally in in_processes(job, workers or cores(), progress):
@@ -69,20 +72,20 @@ def count(
 
 
 def number_of_files(root: str) -> int:
-    """Return how many files lie below a directory, by their names alone.
+    """Return how many files are below a directory, by their names alone.
 
     Raises:
         UnreachableError: The directory cannot be read.
 
     """
-    return sum(len(names or ()) for _, names in share(directory_of(root), 0, 1))
+    return Reader(directory_of(root)).number_of_files()
 
 
 def directory_of(root: str) -> bytes:
     """Return the absolute path of a directory that can be read.
 
     Raises:
-        UnreachableError: It cannot.
+        UnreachableError: It does not exist or cannot be read.
 
     """
     base = os.fsencode(os.path.abspath(root))
@@ -98,120 +101,74 @@ def directory_of(root: str) -> bytes:
     return base
 
 
-def share(
-    root: bytes,
-    index: int,
-    number: int,
-) -> Iterator[tuple[bytes, list[bytes] | None]]:
-    """Yield each directory with the names of those files whose inode falls to an index.
+def require_maildir(root: bytes) -> None:
+    """Refuse a directory with neither a Maildir nor any other mail below it.
 
-    The names come in batches; None for a directory that cannot be read.
+    Raises:
+        NoMaildir: There is none.
+
     """
-    waiting = [root]
-    while waiting:
-        directory = waiting.pop()
-        names: list[bytes] = []
-        try:
-            for entry in _entries(directory, waiting):
-                if entry.inode() % number == index:
-                    names.append(entry.name)
-                    if len(names) == BATCH:
-                        yield directory, names
-                        names = []
-        except FileNotFoundError:
-            continue
-        except OSError:
-            if index == 0:
-                yield directory, None
-            continue
-        if names:
-            yield directory, names
+    if not Reader(root).holds_mail():
+        raise NoMaildir(shown(root))
 
 
 def mails_of(root: str) -> Iterator[Mail]:
-    """Yield every mail below a directory, its path relative to it.
+    """Yield everything below a directory that holds or could hold mail, paths relative to it.
 
     Raises:
-        UnreachableError: The directory cannot be read.
+        UnreachableError: The directory cannot be read, or has no Maildir below it.
 
     """
     base = directory_of(root)
-    for directory, names in share(base, 0, 1):
-        relative = directory[len(base) + 1 :]
-        for name in names or () if is_mail_folder(directory) else ():
-            try:
-                file = os.open(directory + b"/" + name, _OPEN)
-            except OSError:
-                continue
-            try:
-                facts = os.fstat(file)
-                prefix = os.read(file, HEADER_LIMIT)
-                path = (relative + b"/" + name).lstrip(b"/")
-                yield Mail(path, prefix, facts.st_size, int(facts.st_mtime))
-            finally:
-                os.close(file)
+    require_maildir(base)
+    for batch in Reader(base).mails():
+        yield from batch
 
 
 def fetch_from(root: str) -> Callable[[bytes], bytes]:
     """Return a function that returns a whole file by its path relative to a directory."""
-    base = directory_of(root)
+    reader = Reader(directory_of(root))
 
     def fetch(path: bytes) -> bytes:
-        with os.fdopen(os.open(base + b"/" + path, _OPEN), "rb") as file:
+        with reader.open(path) as file:
             return file.read()
 
     return fetch
 
 
-def _entries(directory: bytes, waiting: list[bytes]) -> Iterator[os.DirEntry[bytes]]:
-    """Yield a directory's regular files; put its directories on the list to walk."""
-    mails = is_mail_folder(directory)
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            if entry.is_file(follow_symlinks=False):
-                yield entry
-            elif not mails and entry.is_dir(follow_symlinks=False):
-                waiting.append(entry.path)
-
-
 class _Counter:
-    """Counts the files that it is told of."""
+    """Counts the files of listings."""
 
     def __init__(self, root: bytes, *, years: bool) -> None:
         self._root, self._years = root, years
+        self._reader = Reader(root)
         self._shapes = Shapes()
         self._tally = Tally()
 
-    def run(
-        self,
-        directories: Iterator[tuple[bytes, list[bytes] | None]],
-        tell: Callable[[int], None],
-    ) -> Tally:
+    def run(self, listings: Iterable[Listing], tell: Callable[[int], None]) -> Tally:
+        """Count, and tell how many files were looked at so far."""
         done = 0
-        for directory, names in directories:
-            relative = directory[len(self._root) + 1 :]
-            if names is None:
-                self._tally.add(place_of(relative), {UNREADABLE: 1})
-                self._tally.add_example(UNREADABLE, shown(relative) + "/")
-                continue
-            try:
-                counts = (self._mails if is_mail_folder(directory) else self._others)(
-                    directory, names
-                )
-            except FileNotFoundError:
-                continue
-            if counts:
-                self._tally.add(place_of(relative), counts)
-            done += len(names)
+        for listing in listings:
+            with suppress(FileNotFoundError):  # The directory was removed meanwhile.
+                self._add(listing.directory, self._mails(listing))
+            self._add(listing.directory, self._others(listing), has_mails=False)
+            done += len(listing.mails) + len(listing.others)
             tell(done)
         return self._tally
 
-    def _mails(self, directory: bytes, names: list[bytes]) -> Counts:
+    def _add(self, directory: bytes, counts: Counts, *, has_mails: bool = True) -> None:
+        if counts:
+            self._tally.add(mailbox_of(directory, has_mails=has_mails), counts)
+
+    def _mails(self, listing: Listing) -> Counts:
+        """Count mails; this loop is what the speed of an audit depends on."""
         counts: Counts = {}
+        if not listing.mails:
+            return counts
         shapes = self._shapes
-        folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        folder = os.open(self._reader.path(listing.directory), os.O_RDONLY | os.O_DIRECTORY)
         try:
-            for name in names:
+            for name in listing.mails:
                 file = -1
                 try:
                     file = os.open(name, _OPEN, dir_fd=folder)
@@ -225,7 +182,7 @@ class _Counter:
                 number = counts.get(state, 0)
                 counts[state] = number + 1
                 if number < EXAMPLES:
-                    self._keep(state, directory, name)
+                    self._keep(state, listing.directory, name)
                 if file < 0:
                     continue
                 if self._years:
@@ -238,7 +195,7 @@ class _Counter:
     def _parse(self, file: int, prefix: bytes) -> str:
         size = os.fstat(file).st_size
         if len(prefix) == READ and size > READ:
-            prefix += os.read(file, HEADER_LIMIT - READ)
+            prefix += os.read(file, LONGEST_HEADER - READ)
         self._shapes.learn(prefix)
         return state_of(prefix, size)
 
@@ -246,28 +203,23 @@ class _Counter:
         year = time.gmtime(os.fstat(file).st_mtime).tm_year
         self._tally.add_year(year, {state: 1})
 
-    def _keep(self, state: str, directory: bytes, name: bytes) -> None:
-        relative = directory[len(self._root) + 1 :] + b"/" + name
-        self._tally.add_example(state, shown(relative))
-
-    def _others(self, directory: bytes, names: list[bytes]) -> Counts:
-        """Count what holds mail in another format than Maildir."""
+    def _others(self, listing: Listing) -> Counts:
+        """Count whatever else holds mail or could hold mail."""
+        directory = listing.directory
         counts: Counts = {}
-        for name in names:
-            state = DBOX if is_dbox(name) else self._mbox(directory + b"/" + name)
-            if state:
-                counts[state] = counts.get(state, 0) + 1
-                self._keep(state, directory, name)
+        for state, name in self._other_states(listing):
+            counts[state] = counts.get(state, 0) + 1
+            self._keep(state, directory, name)
         return counts
 
-    def _mbox(self, path: bytes) -> str | None:
-        try:
-            file = os.open(path, _OPEN)
-        except OSError:
-            return None
-        try:
-            return MBOX if os.read(file, 5) == b"From " else None
-        except OSError:
-            return None
-        finally:
-            os.close(file)
+    def _other_states(self, listing: Listing) -> Iterator[tuple[str, bytes]]:
+        if listing.fault:
+            yield UNREADABLE_FOLDER, b""
+        for name in listing.links:
+            yield LINK, name
+        for name in listing.others:
+            if state := self._reader.foreign_kind(join(listing.directory, name)):
+                yield state, name
+
+    def _keep(self, state: str, directory: bytes, name: bytes) -> None:
+        self._tally.add_example(state, shown(directory + b"/" + name if directory else name))

@@ -1,28 +1,30 @@
-"""Count the mails of a volume of a Docker host, without installing anything in it.
+"""Counts and reads the mail in a volume of a Docker host, without installing anything there.
 
-A throw-away container of the server's own image reads each mail's first bytes
-with Perl, which every Debian has, and streams them out; they are parsed here, by
-our own format code.  The volume is mounted read-only.  Works on a remote Docker
-host and while the server runs.
+A program in a container of the server's own image (``store/agent/reader``) reads the first bytes
+of each mail; they are parsed here.  Works on a remote Docker host and while the server runs.
 """
 
 from __future__ import annotations
 
-import struct
+import io
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 import docker.errors
 import docker.types
 
-from mailcrypt_component.dcrypt.header import HEADER_LIMIT
 from mailcrypt_component.docker_api.mounts import as_mount
-from mailcrypt_component.docker_api.run import execute, stream
+from mailcrypt_component.docker_api.run import stream
 from mailcrypt_component.docker_api.throwaway import throwaway
 from mailcrypt_component.model import dms
-from mailcrypt_component.store.maildir import Mail, is_dbox, is_mail_folder, place_of, shown
-from mailcrypt_component.store.tally import DBOX, MBOX, UNREADABLE, Tally, state_of
+from mailcrypt_component.model.errors import UnreachableError
+from mailcrypt_component.store.agent.reader import DBOX, MBOX, Mail, NotAMessage, receive
+from mailcrypt_component.store.local.files import run_mark
+from mailcrypt_component.store.maildir import NoMaildir, mailbox_of, shown
+from mailcrypt_component.store.tally import Tally, state_of_mail
+from mailcrypt_component.store.volume.agent import READER, agent_files, agent_in
+from mailcrypt_component.store.volume.files import require_volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,32 +32,9 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
-_READ: Final = 512
-"""A header for P-521 has 325 bytes; longer ones are read up to the limit."""
+    from mailcrypt_component.store.volume.agent import Agent
 
-
-# Prints one record a file: path and prefix, each with its length (4 bytes) in front, then
-# size and time of arrival (8 bytes each, big-endian).  Size -1: it cannot be read.
-_SCRIPT: Final = r"""
-use strict; use File::Find; binmode STDOUT; my $root = shift; my ($read, $limit) = @ARGV;
-find({ no_chdir => 1, wanted => sub {
-  my $path = $File::Find::name;
-  return unless my ($size, $time) = (lstat($path))[7, 9];
-  return unless -f _;
-  my $mail = $path =~ m{/(?:cur|new)/[^/]+\z}s;
-  my $dbox = !$mail && $path =~ m{/[um]\.[0-9]+\z}s;
-  my ($prefix, $file) = ("");
-  if (open($file, "<:raw", $path)) {
-    sysread($file, $prefix, $mail ? $read : 5);
-    return unless $mail || $dbox || $prefix eq "From ";
-    if (length($prefix) >= 18 && substr($prefix, 0, 9) eq "CRYPTED") {
-      my $length = unpack("N", substr($prefix, 14, 4));
-      sysread($file, $prefix, $length - $read, $read) if $length > $read && $length <= $limit;
-    } else { $prefix = substr($prefix, 0, 18); }
-  } else { return if $!{ENOENT} || !$mail; $size = -1; }
-  print pack("N/a* N/a* q> q>", $path, $prefix, $size, $time);
-} }, $root);
-"""
+_ROOT: Final = dms.MAIL_DIR.encode() + b"/"
 
 
 def census(
@@ -65,6 +44,7 @@ def census(
     *,
     deadline: float,
     years: bool = False,
+    maildir_required: bool = False,
     progress: Callable[[int], None] | None = None,
     expect: Callable[[Callable[[], int]], None] = lambda _: None,
 ) -> Tally:
@@ -72,31 +52,79 @@ def census(
 
     Args:
         client: The Docker engine that has the volume.
-        image: An image with Perl.
+        image: An image with Python, such as the server's own.
         mail: The volume's name, or a path on the Docker host.
-        deadline: Seconds to take at the most.
+        deadline: The most seconds to take.
         years: Whether to count by year of arrival, too.
+        maildir_required: Whether to refuse a volume without any Maildir.
         progress: Called now and then with the number of mails so far.
-        expect: Called once, before, with a function that counts how many there are.
-
-    Returns:
-        The counts; a volume that does not exist is empty and is not made.
+        expect: Called once, first, with a function that counts how many files there are.
 
     Raises:
-        UnreachableError: The engine, the image or the volume did not answer.
+        UnreachableError: The engine or the image did not answer, or the volume does not exist.
+        NoMaildir: There is no Maildir in it.
 
     """
-    mounts = mail_mounts(client, mail)
-    if not mounts:
-        return Tally()
-    lifetime = int(deadline) + 60
-    with throwaway(client, image, mounts=mounts, purpose="census", lifetime=lifetime) as container:
-        expect(lambda: _number_of_mails(container, deadline))
+    with _store(client, image, mail, "census", deadline) as (container, agent):
+        if maildir_required:
+            _require_maildir(agent)
+        expect(lambda: int(agent.ask("number_of_files")))
         return count_in(container, deadline=deadline, years=years, progress=progress)
 
 
+@contextmanager
+def opened_volume(
+    client: DockerClient, image: str, mail: str, deadline: float
+) -> Iterator[tuple[Iterator[Mail], Callable[[bytes], bytes]]]:
+    """Yield every mail of a volume, and a function that fetches a whole one.
+
+    Raises:
+        UnreachableError: The engine or the image did not answer, or the volume does not exist.
+        NoMaildir: There is no Maildir in it.
+
+    """
+    with _store(client, image, mail, "drill", deadline) as (container, agent):
+        _require_maildir(agent)
+
+        def fetch(path: bytes) -> bytes:
+            directory, _, name = path.rpartition(b"/")
+            data: bytes | str | None = agent.ask("read", directory, [name])[0]
+            if not isinstance(data, bytes):
+                raise OSError(data) if data else FileNotFoundError(path)
+            return data
+
+        yield _relative(read_mails(container, dms.MAIL_DIR, timeout=deadline)), fetch
+
+
+@contextmanager
+def _store(
+    client: DockerClient, image: str, mail: str, purpose: str, deadline: float
+) -> Iterator[tuple[Container, Agent]]:
+    """Mount a volume for reading in a container with an agent."""
+    require_volume(client, mail)
+    with (
+        throwaway(
+            client,
+            image,
+            mounts=[as_mount(mail, dms.MAIL_DIR, read_only=True)],
+            files=agent_files(),
+            purpose=purpose,
+            lifetime=int(deadline) + 60,
+        ) as container,
+        agent_in(
+            container, dms.MAIL_DIR, run_mark(), where=f"volume {mail}", timeout=deadline
+        ) as agent,
+    ):
+        yield container, agent
+
+
+def _require_maildir(agent: Agent) -> None:
+    if not agent.ask("holds_mail"):
+        raise NoMaildir(agent.where)
+
+
 def mail_mounts(client: DockerClient, mail: str) -> list[docker.types.Mount]:
-    """Return what mounts a mail volume for reading; nothing where there is no such volume."""
+    """Return the mount of a mail volume for reading; nothing if the volume does not exist."""
     if not mail.startswith("/"):
         try:
             client.volumes.get(mail)
@@ -111,105 +139,98 @@ def count_in(
     deadline: float,
     years: bool = False,
     progress: Callable[[int], None] | None = None,
+    into: Tally | None = None,
 ) -> Tally:
-    """Count the mails below a container's mail directory; see ``census``."""
-    found = Tally()
-    for number, one in enumerate(read_mails(container, dms.MAIL_DIR, timeout=deadline)):
-        _add(found, one, years=years)
+    """Count the mails below a container's mail directory.
+
+    ``Tally.not_looked_at`` says what it holds that could not be looked at.
+
+    Args:
+        container: Any running container of an image with Python; the server itself is fine.
+        deadline: The most seconds to take.
+        years: Whether to count by year of arrival, too.
+        progress: Called now and then with the number of mails so far.
+        into: Where to count; it has what was counted until an error.
+
+    Raises:
+        UnreachableError: The mails could not be read in time.
+
+    """
+    found = Tally() if into is None else into
+    mails = _relative(read_mails(container, dms.MAIL_DIR, timeout=deadline))
+    for number, mail in enumerate(mails, start=1):
+        _add(found, mail, years=years)
         if progress and not number % _TOLD:
-            progress(number + 1)
+            progress(number)
     return found
 
 
-@contextmanager
-def opened_volume(
-    client: DockerClient, image: str, mail: str, deadline: float
-) -> Iterator[tuple[Iterator[Mail], Callable[[bytes], bytes]]]:
-    """Give every mail of a volume, and a function that fetches a whole one.
-
-    Raises:
-        UnreachableError: The engine, the image or the volume did not answer.
-
-    """
-    mount = as_mount(mail, dms.MAIL_DIR, read_only=True)
-    with throwaway(
-        client, image, mounts=[mount], purpose="drill", lifetime=int(deadline) + 60
-    ) as container:
-
-        def fetch(path: bytes) -> bytes:
-            # A name need not be UTF-8, and arguments must be: it goes by standard input.
-            script = 'local $/; my $path = <STDIN>; open(my $f, "<:raw", $path) or exit 2;'
-            script += " binmode STDOUT; print while <$f>;"
-            full = dms.MAIL_DIR.encode() + b"/" + path
-            done = execute(container, ["perl", "-e", script], stdin=full, timeout=deadline)
-            if done.exit_code:
-                raise FileNotFoundError(path)
-            return done.stdout
-
-        head = len(dms.MAIL_DIR) + 1
-        found = read_mails(container, dms.MAIL_DIR, timeout=deadline)
-        yield (one._replace(path=one.path[head:]) for one in found), fetch
-
-
-def _add(found: Tally, mail: Mail, *, years: bool) -> None:
-    directory, _, name = mail.path.removeprefix(dms.MAIL_DIR.encode() + b"/").rpartition(b"/")
-    if mail.size < 0:
-        state = UNREADABLE
-    elif is_mail_folder(directory):
-        state = state_of(mail.prefix, mail.size)
-    else:
-        state = DBOX if is_dbox(name) else MBOX
-    found.add(place_of(directory), {state: 1})
-    found.add_example(state, shown(directory + b"/" + name))
-    if years:
-        found.add_year(time.gmtime(mail.arrived).tm_year, {state: 1})
+def mails_in(container: Container, root: str, *, timeout: float = 60.0) -> list[Mail]:
+    """Return what ``read_mails`` yields."""
+    return list(read_mails(container, root, timeout=timeout))
 
 
 def read_mails(container: Container, root: str, *, timeout: float) -> Iterator[Mail]:
-    """Yield each mail below a folder of a container, as it is found.
+    """Yield everything below a folder of a container that holds or could hold mail.
+
+    ``Mail.kind`` tells mails of a Maildir (``MAIL``) from the rest; paths are absolute.  A
+    folder that does not exist is empty.
+
+    Args:
+        container: Any running container of an image with Python; the server itself is fine.
+        root: The folder.
+        timeout: The most seconds to take.
 
     Raises:
         UnreachableError: The folder could not be read in time.
 
     """
-    yield from mails_of(stream(container, reading(root), timeout=timeout))
+    argv = ["python3", "-c", READER, root]
+    printed = _Printed(stream(container, argv, timeout=timeout))
+    source = cast("BinaryIO", io.BufferedReader(printed, 1 << 20))
+    try:
+        while batch := receive(source):
+            for fields in batch:
+                mail = Mail(*fields)
+                yield mail._replace(path=root.encode() + b"/" + mail.path)
+    except (EOFError, NotAMessage) as error:
+        raise UnreachableError(
+            str(error) or "the list of mails ended too early",
+            where=f"{root} in container {container.name}",
+        ) from None
 
 
-def reading(root: str) -> list[str]:
-    """Return the command that prints what ``mails_of`` takes, for each mail below a folder."""
-    return ["perl", "-MErrno", "-e", _SCRIPT, root, str(_READ), str(HEADER_LIMIT)]
+def _relative(mails: Iterable[Mail]) -> Iterator[Mail]:
+    return (mail._replace(path=mail.path.removeprefix(_ROOT)) for mail in mails)
 
 
-def mails_of(printed: Iterable[bytes]) -> Iterator[Mail]:
-    """Yield each mail that the command of ``reading`` has printed, in pieces of any size."""
-    held = bytearray()
-    for chunk in printed:
-        held += chunk
-        start = 0
-        while record := _record(held, start):
-            mail, start = record
-            yield mail
-        del held[:start]
+def _add(found: Tally, mail: Mail, *, years: bool) -> None:
+    state = state_of_mail(mail)
+    directory = mail.path.rpartition(b"/")[0]
+    found.add(mailbox_of(directory, has_mails=mail.kind not in {DBOX, MBOX}), {state: 1})
+    found.add_example(state, shown(mail.path))
+    if years and mail.arrived:
+        found.add_year(time.gmtime(mail.arrived).tm_year, {state: 1})
 
 
-def _record(data: bytearray, start: int) -> tuple[Mail, int] | None:
-    """Take one record off; None where it has not come whole yet."""
-    fields = []
-    for _ in range(2):
-        end = start + 4 + int.from_bytes(data[start : start + 4])
-        if len(data) < start + 4 or len(data) < end:
-            return None
-        fields.append(bytes(data[start + 4 : end]))
-        start = end
-    if len(data) < start + 16:
-        return None
-    return Mail(fields[0], fields[1], *struct.unpack_from(">qq", data, start)), start + 16
+class _Printed(io.RawIOBase):
+    """What a command prints, as a file."""
 
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = memoryview(b"")
 
-def _number_of_mails(container: Container, timeout: float) -> int:
-    names = r"find . -type f \( -path '*/cur/*' -o -path '*/new/*' \) -printf ."
-    argv = ["sh", "-c", f"cd {dms.MAIL_DIR} && {names} | wc -c"]
-    return int(execute(container, argv, timeout=timeout).stdout or 0)
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what has come."""
+        self._rest = self._rest or memoryview(next(self._chunks, b""))
+        size = min(len(buffer), len(self._rest))
+        buffer[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
 
 
 _TOLD: Final = 1000

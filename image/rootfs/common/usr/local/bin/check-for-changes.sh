@@ -1,12 +1,15 @@
 #!/bin/bash
 # Notice changed account files in a running server, as docker-mailserver does.
 config=/tmp/docker-mailserver
-state() { cat "$config"/postfix-{accounts,virtual,receive-access,send-access}.cf 2>/dev/null | sha256sum; }
-old=$(state)
+checksums=/tmp/docker-mailserver-config-chksum
+if [ ! -f "$checksums" ]; then
+  echo "'$checksums' is missing"
+  exit 0
+fi
 while sleep 1; do
-  new=$(state)
-  [ "$new" != "$old" ] || continue
-  old=$new
+  sha256sum "$config"/postfix-{accounts,virtual,receive-access,send-access}.cf >"$checksums.new" 2>/dev/null
+  cmp -s "$checksums" "$checksums.new" && continue
   /usr/local/bin/write-accounts
   postfix reload >/dev/null 2>&1
+  mv "$checksums.new" "$checksums"
 done

@@ -62,17 +62,25 @@ setup_state() {
   chmod 2710 "$state/spool-postfix/public"
 }
 
+# As docker-mailserver: everything is set up once, when a container starts for the first time.
+set_up() {
+  wait_for_account
+  touch /var/log/mail/mail.log
+  chown root:root /var/log/mail/mail.log
+  chown docker:docker /var/mail
+  setup_tls
+  setup_postfix
+  setup_dovecot
+  setup_state
+  /usr/local/bin/write-accounts
+  [ ! -f "$config/user-patches.sh" ] || bash "$config/user-patches.sh"
+  sha256sum "$config"/postfix-{accounts,virtual,receive-access,send-access}.cf \
+    >/tmp/docker-mailserver-config-chksum 2>/dev/null || true
+  touch /CONTAINER_START
+}
+
 log 'Welcome'
-wait_for_account
-touch /var/log/mail/mail.log
-chown root:root /var/log/mail/mail.log
-chown docker:docker /var/mail
-setup_tls
-setup_postfix
-setup_dovecot
-setup_state
-/usr/local/bin/write-accounts
-[ ! -f "$config/user-patches.sh" ] || bash "$config/user-patches.sh"
+if [ -f /CONTAINER_START ]; then log 'This container was already set up'; else set_up; fi
 supervisorctl start dovecot postfix changedetector >/dev/null
 log "$(hostname -f) is up and running"
 exec tail -Fn 0 /var/log/mail/mail.log

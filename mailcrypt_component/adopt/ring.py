@@ -1,0 +1,100 @@
+"""Makes a key ring from the keys that Dovecot's configuration names."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_public_key,
+)
+
+from mailcrypt_component.dcrypt.key_id import key_id
+from mailcrypt_component.dcrypt.keys import PrivateKey, load_private_key
+from mailcrypt_component.model.errors import KeyFault, SettingsError
+from mailcrypt_component.model.key_ring import RingKey, read_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mailcrypt_component.adopt.dovecot_conf import KeySource
+
+
+def ring_of(
+    private: Sequence[KeySource], public: Sequence[KeySource], read: Callable[[str], str]
+) -> tuple[RingKey, ...]:
+    """Return the ring, the current key first.
+
+    Args:
+        private: The private keys that the configuration names.
+        public: The public keys that it names, in the order in which Dovecot reads them.
+        read: Returns a file of the container.
+
+    Raises:
+        SettingsError: No public key is named, or a file cannot be read.
+        KeyFault: A key cannot be used, or the public key fits none of the private keys.
+
+    """
+    if not public:
+        raise SettingsError(
+            "no public key is named",
+            where="Dovecot's configuration",
+            expected="mail_crypt_global_public_key = </certs/… or crypt_global_public_key_file",
+            hint="without it the old server encrypts nothing",
+        )
+    current = _public_id(public[-1], read)
+    found = {key.key_id: key for key in (_private_key(source, read) for source in private)}
+    if current not in found:
+        raise KeyFault(
+            f"the public key has the id {current}, the private keys have "
+            f"{', '.join(found) or 'none'}",
+            where=_where(public[-1]),
+            expected="the public key of one of the private keys",
+            hint="mail that is encrypted to it is unreadable; look for its private key first",
+        )
+    ordered = sorted(found.values(), key=lambda key: key.key_id != current)
+    return tuple(
+        replace(key, name=f"k{len(ordered) - number}") for number, key in enumerate(ordered)
+    )
+
+
+def _public_id(source: KeySource, read: Callable[[str], str]) -> str:
+    text = source.inline or read(source.path)
+    try:
+        key = load_pem_public_key(text.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise KeyFault("not a public key", where=_where(source), expected="one in PEM") from None
+    try:
+        return key_id(key)
+    except (TypeError, ValueError, AttributeError):
+        raise KeyFault(
+            type(key).__name__.strip("_"), where=_where(source), expected="an EC or X25519 key"
+        ) from None
+
+
+def _private_key(source: KeySource, read: Callable[[str], str]) -> RingKey:
+    text = source.inline or read(source.path)
+    try:
+        return read_key(
+            "k1", _pkcs8(load_private_key(text.encode(), _password(source))), current=False
+        )
+    except KeyFault as fault:
+        raise KeyFault(
+            fault.found, where=_where(source), expected=fault.expected, hint=fault.hint
+        ) from None
+
+
+def _password(source: KeySource) -> bytes | None:
+    return source.password.encode() if source.password else None
+
+
+def _pkcs8(key: PrivateKey) -> str:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def _where(source: KeySource) -> str:
+    return f"{source.name} = {source.path or '(a key in the configuration itself)'}"

@@ -1,0 +1,100 @@
+"""Counts the mail that is stored, and says whether the keys found open it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mailcrypt_component.docker_api.connect import connect
+from mailcrypt_component.model.docker_host import DockerHost
+from mailcrypt_component.model.errors import UnreachableError
+from mailcrypt_component.store.audit import MEANINGS, Audit, State
+from mailcrypt_component.store.local.walk import count
+from mailcrypt_component.store.tally import UNREADABLE, UNREADABLE_FOLDER
+from mailcrypt_component.store.volume.census import census, mail_mounts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailcrypt_component.store.tally import Tally
+
+_DAY: Final = 86_400.0
+_OPENED: Final = frozenset({State.CURRENT, State.RETIRED})
+
+
+def stored_mail(source: str, image: str, key_ids: Sequence[str]) -> Audit:
+    """Count the mails of a store, in view of the keys found.
+
+    Args:
+        source: A path of this machine, or a volume's name on the Docker engine.
+        image: The server's image, to read what only the engine can read.
+        key_ids: The ring's key ids, the current one first.
+
+    Raises:
+        UnreachableError: The store does not exist or could not be read.
+
+    """
+    tally = _on_this_machine(source) if source.startswith("/") else None
+    if tally is None:
+        tally = _by_the_engine(source, image)
+    return Audit(source, tally, tuple(key_ids))
+
+
+def _on_this_machine(source: str) -> Tally | None:
+    """Return the counts; None if root can read more than this user."""
+    is_root = os.geteuid() == 0
+    try:
+        tally = count(source)
+    except UnreachableError:
+        if is_root or not Path(source).exists():
+            raise
+        return None
+    hidden = {UNREADABLE, UNREADABLE_FOLDER} & set(tally.states())
+    return None if hidden and not is_root else tally
+
+
+def _by_the_engine(source: str, image: str) -> Tally:
+    client = connect(DockerHost())
+    if not mail_mounts(client, source):
+        raise UnreachableError(
+            "no such volume",
+            where=f"volume {source}",
+            expected="the volume of the old server on this Docker engine",
+            hint="docker volume ls",
+        )
+    return census(client, image, source, deadline=_DAY)
+
+
+def report(found: Audit) -> list[str]:
+    """Return a line for each kind of mail, and whether the keys found open it."""
+    states = found.by_state(found.tally.states())
+    lines = [f"stored mail in {found.store}: {mails(found.total)}"]
+    lines += [f"  {number:>8}  {MEANINGS[state]}" for state, number in states.items()]
+    lines += [
+        f"  key id {state}: {mails(number)}, "
+        + ("NO KEY FOUND" if found.state(state) is State.UNKNOWN else "key found")
+        for state, number in found.by_key().items()
+    ]
+    examples = found.examples()
+    for state in states:
+        if state not in _OPENED:
+            lines += [
+                f"  {state.value}, for instance {path}" for path in examples.get(state, [])[:1]
+            ]
+    return lines
+
+
+def unopened(found: Audit) -> int:
+    """Return how many mails are encrypted to a key that was not found."""
+    return found.by_state(found.tally.states()).get(State.UNKNOWN, 0)
+
+
+def in_clear(found: Audit) -> int:
+    """Return how many mails lie in clear."""
+    return found.by_state(found.tally.states()).get(State.CLEAR, 0)
+
+
+def mails(number: int) -> str:
+    """Return ``1 mail`` or ``2 mails``."""
+    return f"{number} mail" if number == 1 else f"{number} mails"

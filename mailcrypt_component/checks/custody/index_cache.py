@@ -1,0 +1,27 @@
+"""Puts the newest mails of each mailbox back into a server's index cache, in the background."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mailcrypt_component.docker_api.run import start_detached
+from mailcrypt_component.model.dialects import CACHE_DIR
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
+NEWEST: Final = 200
+"""Mails of each mailbox that a mail program shows first."""
+_PROGRAM: Final = Path(__file__).with_name("fill_cache.py")
+
+
+def start_filling(server: Container) -> None:
+    """Start to fill the cache, if it lies in memory; nobody waits for it.
+
+    Raises:
+        UnreachableError: It could not be started.
+
+    """
+    program = _PROGRAM.read_text(encoding="utf-8")
+    start_detached(server, ["python3", "-I", "-c", program, CACHE_DIR, str(NEWEST)])

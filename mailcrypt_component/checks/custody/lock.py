@@ -1,0 +1,49 @@
+"""Locks a server at once: removes the keys from memory and ends every session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mailcrypt_component.checks.custody.keeper import find_keeper, find_server
+from mailcrypt_component.checks.custody.reload import reload_dovecot
+from mailcrypt_component.docker_api.connect import connect
+from mailcrypt_component.docker_api.run import execute
+from mailcrypt_component.model import dms
+from mailcrypt_component.model.errors import UnreachableError
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
+    from mailcrypt_component.model.docker_host import DockerHost
+
+_SECONDS: Final = 30.0
+
+
+def lock(docker_host: DockerHost, server: str) -> str:
+    """Remove the private keys from memory; return what was done, in one line.
+
+    The keeper is started anew, so that the next update notices and unlocks the server.
+
+    Raises:
+        CustodyError: The keeper is missing or belongs to another server.
+        UnreachableError: The engine did not answer, or a key could not be removed.
+
+    """
+    client = connect(docker_host)
+    keeper = find_keeper(client, server)
+    _run(keeper, ["find", dms.CERTS_DIR, "-mindepth", "1", "-delete"])
+    running = find_server(client, server)
+    if running is not None:
+        reload_dovecot(running, end_sessions=True)
+    keeper.restart(timeout=1)
+    return f"{server} is locked: it takes and encrypts mail, and nobody can read any"
+
+
+def _run(container: Container, argv: list[str]) -> None:
+    done = execute(container, argv, timeout=_SECONDS)
+    if done.exit_code:
+        raise UnreachableError(
+            done.stderr.decode(errors="replace").strip() or f"exit code {done.exit_code}",
+            where=f"{argv[0]} in container {container.name}",
+            hint="run mailcrypt lock again",
+        )

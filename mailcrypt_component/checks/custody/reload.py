@@ -1,0 +1,32 @@
+"""Reloads a running server's Dovecot without disturbing a delivery."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mailcrypt_component.docker_api.run import execute
+from mailcrypt_component.model.errors import UnreachableError
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
+_SECONDS: Final = 40.0
+_PROGRAM: Final = Path(__file__).with_name("quiet_reload.py")
+
+
+def reload_dovecot(server: Container, *, end_sessions: bool = False) -> None:
+    """Reload Dovecot; with ``end_sessions`` nobody stays logged in.
+
+    Raises:
+        UnreachableError: Dovecot did not come back, or the container does not answer.
+
+    """
+    argv = ["python3", "-I", "-", *(["kick"] if end_sessions else [])]
+    done = execute(server, argv, stdin=_PROGRAM.read_bytes(), timeout=_SECONDS)
+    if done.exit_code:
+        raise UnreachableError(
+            done.stderr.decode(errors="replace").strip() or f"exit code {done.exit_code}",
+            where=f"reload of Dovecot in container {server.name}",
+            hint=f"docker logs --tail 50 {server.name}",
+        )

@@ -1,0 +1,84 @@
+"""Removes what a former ring or former settings have left, once the new server is proven."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mailcrypt_component.checks.custody.keeper import find_keeper, require_server, ring_of
+from mailcrypt_component.docker_api.connect import connect
+from mailcrypt_component.docker_api.run import execute
+from mailcrypt_component.model import dms
+from mailcrypt_component.model.custody import Custody, IndexCache
+from mailcrypt_component.model.errors import UnreachableError
+from mailcrypt_component.model.key_ring import private_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from docker.models.containers import Container
+
+    from mailcrypt_component.model.docker_host import DockerHost
+
+_SECONDS: Final = 300.0
+_REMOVE_CACHES: Final = f"""
+set -eu
+find {dms.MAIL_DIR} -mindepth 3 -xdev \\( -name cur -o -name new -o -name tmp \\) -prune \\
+  -o -type f -name dovecot.index.cache -print -exec rm -f -- {{}} +
+"""
+"""A Maildir's folders of mails, which may be huge, lie three levels down: domain, user, folder."""
+
+
+def tidy(docker_host: DockerHost, server: str, custody: Custody, cache: IndexCache) -> str:
+    """Remove former keys from memory and former index caches from the disk.
+
+    Args:
+        docker_host: The engine that runs the server.
+        server: The container's name; it was proven.
+        custody: Where the keys lie; in memory, those that its ring file does not name go.
+        cache: Where the index caches lie; if in memory, those on the mail volume go.
+
+    Returns:
+        What was removed, in one line; empty if there was nothing.
+
+    Raises:
+        CustodyError: The server or its keeper is missing.
+        UnreachableError: The engine did not answer, or something could not be removed.
+
+    """
+    client = connect(docker_host)
+    running = require_server(client, server)
+    removed = []
+    if custody is Custody.MEMORY:
+        keys = _remove_keys(find_keeper(client, server), running)
+        removed += _counted(keys, "file of a former ring", "files of a former ring")
+    if cache is IndexCache.MEMORY:
+        caches = _run(running, ["sh", "-c", _REMOVE_CACHES])
+        removed += _counted(caches, "former index cache", "former index caches")
+    return f"removed {' and '.join(removed)}" if removed else ""
+
+
+def _remove_keys(keeper: Container, server: Container) -> Sequence[str]:
+    """Remove every key and configuration that the server's ring file does not name."""
+    ring = ring_of(server)
+    kept = [ring.configuration_path, *(private_path(name) for name, _ in ring.keys)]
+    others = [word for path in kept for word in ("!", "-path", path)]
+    kinds = ["(", "-name", "*.pem", "-o", "-name", "*.conf", ")"]
+    argv = ["find", dms.CERTS_DIR, "-maxdepth", "1", "-type", "f", *kinds, *others]
+    return _run(keeper, [*argv, "-print", "-delete"])
+
+
+def _run(container: Container, argv: Sequence[str]) -> Sequence[str]:
+    done = execute(container, argv, timeout=_SECONDS)
+    if done.exit_code:
+        raise UnreachableError(
+            done.stderr.decode(errors="replace").strip() or f"exit code {done.exit_code}",
+            where=f"{argv[0]} in container {container.name}",
+            expected="former keys and index caches removed",
+        )
+    return done.stdout.decode(errors="replace").splitlines()
+
+
+def _counted(found: Sequence[str], one: str, many: str) -> list[str]:
+    if not found:
+        return []
+    return [f"{len(found)} {one if len(found) == 1 else many}"]

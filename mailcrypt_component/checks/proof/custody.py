@@ -1,0 +1,120 @@
+"""Checks that key, index cache and temporary files lie in memory, as far as they are declared so.
+
+What lies on a disk is looked for in the running server, whatever was declared: a user's own
+configuration, a mount or a file that somebody put there may have changed it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from mailcrypt_component.checks.custody.keeper import find_keeper
+from mailcrypt_component.docker_api.connect import client_of
+from mailcrypt_component.exposure.survey import survey
+from mailcrypt_component.model import dms
+from mailcrypt_component.model.custody import Custody, IndexCache
+from mailcrypt_component.model.dialects import CACHE_DIR, Dialect
+from mailcrypt_component.model.errors import CustodyError, ProofError, UnreachableError, UnsafeError
+
+if TYPE_CHECKING:
+    from mailcrypt_component.checks.proof.context import Context
+    from mailcrypt_component.exposure.survey import Survey
+
+
+def check_custody(context: Context) -> str:
+    """Check where keys, index caches and temporary files lie; return what was seen.
+
+    Raises:
+        ProofError: A private key of the ring lies on a disk, or the keeper is missing.
+        UnsafeError: The text of mails is written to a disk.
+        UnreachableError: It could not be found out.
+
+    """
+    target = context.target
+    found = survey(context.container, timeout=context.left, places={})
+    seen = ["the private key lies in the container's layer (keyCustody: disk)"]
+    if target.custody is Custody.MEMORY:
+        _check_keeper(context)
+        seen = [_check_keys(context, found)]
+    seen.append(_check_temporary(found))
+    if target.index_cache is IndexCache.MEMORY:
+        seen.append(_check_cache(found, target.dialect))
+    return "; ".join(seen)
+
+
+def _check_keeper(context: Context) -> None:
+    """Check that the keys outlive the next restart of the server."""
+    try:
+        find_keeper(client_of(context.container), str(context.container.name))
+    except CustodyError as error:
+        raise ProofError(
+            error.found, where=error.where, expected=error.expected, hint=error.hint
+        ) from None
+
+
+def _check_keys(context: Context, found: Survey) -> str:
+    on_disk = (*found.ring_keys(context.target.public_pems), *found.deleted_with_key)
+    if on_disk:
+        raise ProofError(
+            "a private key of the ring lies on a disk",
+            where=", ".join(on_disk),
+            expected=f"keys in memory at {dms.CERTS_DIR} alone (keyCustody: memory)",
+            hint="remove the file, then add a new key in front of keys: "
+            "the old one can be read in the disk's free blocks",
+        )
+    name = context.container.name
+    again = f"docker rm -f {name} {name}-keeper, then pulumi up --refresh"
+    _require_memory(found, dms.CERTS_DIR, ProofError, again)
+    return "no private key in any file on a disk"
+
+
+def _check_temporary(found: Survey) -> str:
+    """Check Dovecot's own folder and the one where ``doveconf`` writes the keys."""
+    for folder in _settings(found, "mail_temp_dir"):
+        _require_memory(found, folder, UnsafeError, "remove mail_temp_dir from dovecot.cf")
+    for folder in ("/tmp", "/var/tmp"):  # noqa: S108
+        _require_memory(found, folder, UnsafeError, f"remove what is mounted at {folder}")
+    return "temporary files in memory"
+
+
+def _check_cache(found: Survey, dialect: Dialect) -> str:
+    """Check each place that Dovecot is told of, also for one protocol or namespace."""
+    names, wanted = {
+        Dialect.V2_3: (("mail_location", "location"), f":INDEXCACHE={CACHE_DIR}/"),
+        Dialect.V2_4: (("mail_cache_path",), f"{CACHE_DIR}/"),
+    }[dialect]
+    places = [place for name in names for place in _settings(found, name)]
+    for place in places or ["no mail_cache_path"]:
+        if wanted not in place:
+            raise UnsafeError(
+                "Dovecot's index cache, which holds subjects and text, lies on a disk",
+                where=f"doveconf: {place}",
+                expected=f"{wanted.strip(':')}… (indexCache: memory)",
+                hint=f"remove {' and '.join(names)} from dovecot.cf, or choose indexCache: disk",
+            )
+    _require_memory(found, CACHE_DIR, UnsafeError, f"remove what is mounted at {CACHE_DIR}")
+    return "index cache in memory"
+
+
+def _settings(found: Survey, name: str) -> list[str]:
+    """Return every value that a setting has at any level of Dovecot's configuration.
+
+    Raises:
+        UnreachableError: ``doveconf`` did not answer.
+
+    """
+    if found.dovecot is None:
+        raise UnreachableError("doveconf does not answer", where="the running server")
+    return re.findall(rf"(?m)^\s*{name} = (\S.*?)\s*$", found.dovecot)
+
+
+def _require_memory(found: Survey, folder: str, error: type[ProofError], hint: str) -> None:
+    mount = found.mount_of(folder)
+    if not mount.in_memory:
+        raise error(
+            f"{folder} lies on a disk ({mount.file_system} at {mount.path})",
+            where="the mounts of the running server",
+            expected="a tmpfs",
+            hint=hint,
+        )

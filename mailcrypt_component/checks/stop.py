@@ -1,0 +1,56 @@
+"""Stops a server that would store mail in clear, or for nobody to read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailcrypt_component.checks.server_state import find_container
+from mailcrypt_component.checks.verdict import prove
+from mailcrypt_component.docker_api.connect import NOT_ANSWERING, explained
+from mailcrypt_component.model.errors import MailCryptError, UnsafeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mailcrypt_component.checks.proof.evidence import Evidence
+    from mailcrypt_component.checks.proof.target import Target
+
+
+def prove_or_stop(
+    target: Target, *, stop: bool, unrecorded: Callable[[MailCryptError], None]
+) -> Evidence:
+    """Prove a server; stop it if it is unsafe, so that senders keep their mail and try again.
+
+    Args:
+        target: The server, the key and the probe account.
+        stop: Whether an unsafe server is stopped.
+        unrecorded: Called if a proof held and its verdict could not be written.
+
+    Raises:
+        UnsafeError: The server would store mail in clear or for nobody to read; the message
+            says whether it was stopped, and how to go on.
+        ProofError: The server is not what it should be; it runs on.
+        UnreachableError: It could not be found out; the server runs on.
+
+    """
+    try:
+        return prove(target, unrecorded=unrecorded)
+    except UnsafeError as error:
+        raise UnsafeError(
+            f"{error.found}; {_stopped(target) if stop else 'the server runs on (stopUnproven)'}",
+            where=error.where,
+            expected=error.expected,
+            hint=f"{error.hint}; then pulumi up --refresh" if error.hint else _HINT,
+        ) from None
+
+
+_HINT = "mend that, then pulumi up --refresh"
+
+
+def _stopped(target: Target) -> str:
+    """Stop the server gracefully; return what became of it."""
+    try:
+        find_container(target).stop()
+    except (*NOT_ANSWERING, MailCryptError) as error:
+        return f"the server could not be stopped ({explained(error)}) and still takes mail"
+    return "the server was stopped and takes no mail until it is proven; senders try again for days"

@@ -1,0 +1,111 @@
+"""The gate behind the server: holds only while the server that runs now is proven."""
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import pulumi
+import pulumi_docker as docker
+
+from mailcrypt_component.checks.proof.target import Target
+from mailcrypt_component.component.accounts import Accounts
+from mailcrypt_component.component.container import Parts
+from mailcrypt_component.component.gates import GateRun, gate
+from mailcrypt_component.component.scope import Scope
+from mailcrypt_component.model import dms
+from mailcrypt_component.model.dialects import Dialect
+from mailcrypt_component.model.settings import PortSettings
+
+
+def declare_target(
+    scope: Scope, parts: Parts, server: docker.Container, password: pulumi.Output[str]
+) -> pulumi.Output[Target]:
+    """Return what a proof needs to know of the server; secret."""
+    settings = scope.settings
+
+    def read(facts: Sequence[Any]) -> Target:
+        docker_host, container, dialect, keys, probe_password = facts
+        return Target(
+            docker_host=docker_host,
+            container=container,
+            dialect=Dialect(dialect),
+            key_ids=tuple(key["keyId"] for key in keys),
+            account=settings.probe_address,
+            deadline=settings.deadline,
+            password=probe_password,
+            given_up=settings.give_up_keys,
+            custody=settings.key_custody,
+            index_cache=settings.index_cache,
+            public_pems=tuple(key["publicPem"] for key in keys),
+            private=not settings.is_public_only,
+        )
+
+    found = pulumi.Output.all(
+        scope.docker_host, server.id, parts.config.dialect, parts.ring.public_keys, password
+    )
+    return pulumi.Output.secret(found.apply(read))
+
+
+def declare_proof(
+    scope: Scope,
+    parts: Parts,
+    server: docker.Container,
+    keeper: docker.Container | None,
+    target: pulumi.Output[Target],
+) -> pulumi.Stash:
+    """Declare the gate; its facts are about the containers that run now."""
+    facts = {
+        "server": scope.now(server),
+        "keeper": scope.now(keeper) if keeper else None,
+        "config": parts.config.digest,
+        "keyIds": parts.ring.key_ids,
+    }
+    opts = scope.child(depends_on=[server])
+    check = partial(_prove, stop=scope.settings.stop_unproven)
+    return gate(f"{scope.name}-proof", facts, check, target, opts)
+
+
+def deployed(
+    scope: Scope,
+    parts: Parts,
+    server: docker.Container,
+    target: pulumi.Output[Target],
+    accounts: Accounts,
+) -> pulumi.Output[str]:
+    """Return what the commands need of this server, as JSON; secret."""
+    facts = {
+        "containerName": server.name,
+        "imageId": parts.image,
+        "stores": dict(parts.stores.sources),
+        "keyNames": [key.name for key in scope.settings.keys],
+        "keyCustody": scope.settings.key_custody.value,
+        "endpoints": endpoints(scope),
+        "madePasswords": list(accounts.made_passwords),
+    }
+    return pulumi.Output.all(target, facts).apply(
+        lambda found: json.dumps({**found[0].as_json(), **found[1]})
+    )
+
+
+def endpoints(scope: Scope) -> pulumi.Output[dict[str, str]]:
+    """Return address:port on the Docker host, by service or container port."""
+    return scope.value(lambda settings: _endpoints(settings.ports))
+
+
+def _endpoints(ports: Sequence[PortSettings]) -> dict[str, str]:
+    """Return one binding for each service: the first that is stated."""
+    names = {number: service for service, number in dms.PORTS.items()}
+    found: dict[str, str] = {}
+    for port in ports:
+        found.setdefault(names.get(port.internal, str(port.internal)), port.binding)
+    return found
+
+
+def _prove(target: Target, _: GateRun, *, stop: bool) -> str:
+    from mailcrypt_component.checks.stop import prove_or_stop  # noqa: PLC0415
+
+    def warn(error: Exception) -> None:
+        pulumi.log.warn(str(error))
+
+    return prove_or_stop(target, stop=stop, unrecorded=warn).short

@@ -1,0 +1,157 @@
+"""What every part of one server shares: its names, its settings, and the engine it is on."""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+import pulumi
+import pulumi_docker as docker
+from pulumi.runtime.mocks import MockMonitor
+from pulumi.runtime.settings import get_monitor
+
+from mailcrypt_component.component.outputs import plainly, public
+from mailcrypt_component.docker_api.address import refuse_context
+from mailcrypt_component.docker_api.inspect import inspect_container, inspect_image, kernel_version
+from mailcrypt_component.model.docker_host import DockerHost
+from mailcrypt_component.model.read_settings import read_settings
+from mailcrypt_component.model.settings import Settings
+
+_T = TypeVar("_T")
+_NOSWAP: Final = (6, 4)
+"""The first kernel whose tmpfs takes the mount option noswap."""
+
+
+class Scope:
+    """One server's names, settings, engine and resource options.
+
+    ``settings`` holds what must be known when the graph is declared; a value in it that another
+    resource produces is still an Output.  ``value`` gives such values once they are known and
+    checked.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        args: Mapping[str, Any],
+        settings: Settings,
+        parent: pulumi.ComponentResource,
+    ) -> None:
+        self.name = name
+        self.full_name = f"{name}-{pulumi.get_stack()}"
+        """The container's name on the Docker host, and the beginning of every other."""
+        self.settings = settings
+        self._args = pulumi.Output.from_input(dict(args))
+        self._parent = parent
+        self._provider = self._make_provider()
+        self.docker_host = self._docker_host()
+        """The engine that the gates ask: the one that the resources go to; secret."""
+
+    def value(self, read: Callable[[Settings], _T]) -> pulumi.Output[_T]:
+        """Return what is no secret of the settings, once all of them are known and checked."""
+        return public(self._args.apply(lambda args: read(plainly(read_settings, args))))
+
+    def child(
+        self,
+        *,
+        depends_on: Sequence[pulumi.Resource] = (),
+        protect: bool = False,
+        keep: bool = False,
+    ) -> pulumi.ResourceOptions:
+        """Return options of a resource; protection from outside never freezes the server."""
+        return pulumi.ResourceOptions(
+            parent=self._parent,
+            depends_on=list(depends_on),
+            protect=protect,
+            retain_on_delete=keep or None,
+        )
+
+    def on_engine(self, **options: Any) -> pulumi.ResourceOptions:
+        """Return options of a Docker resource; it goes to dockerHost if that is set."""
+        chosen = pulumi.ResourceOptions(provider=self._provider) if self._provider else None
+        return pulumi.ResourceOptions.merge(self.child(**options), chosen)
+
+    def now(self, container: docker.Container) -> pulumi.Output[Any]:
+        """Return what the engine says now of a container, in previews and in every update.
+
+        The state knows what a container was when it was created.  With this among its facts, a
+        gate runs again after a container was removed, stopped or started behind Pulumi's back.
+        """
+        if is_mocked():
+            return pulumi.Output.from_input({"id": container.id})
+        asked = pulumi.Output.all(self.docker_host, container.id)
+        return public(asked.apply(lambda both: plainly(_container_now, *both)))
+
+    def has_noswap(self) -> pulumi.Output[bool]:
+        """Return whether the engine's kernel can keep a tmpfs out of swap (Linux 6.4).
+
+        An older one is fine without swap, which the unlock gate checks.
+        """
+        if is_mocked():
+            return pulumi.Output.from_input(True)
+        asked = self.docker_host.apply(lambda host: plainly(kernel_version, host) >= _NOSWAP)
+        return public(asked)
+
+    def image(self) -> pulumi.Output[str]:
+        """Return the image's id: pulled by name, given, or known to the engine by any name."""
+        image = self.settings.image
+        if not isinstance(image, str):
+            asked = pulumi.Output.all(self.docker_host, image)
+            if is_mocked():
+                return public(asked.apply(lambda both: both[1]))
+            return public(asked.apply(lambda both: plainly(inspect_image, *both)))
+        if image.startswith("sha256:"):
+            return pulumi.Output.from_input(image)
+        pulled = docker.RemoteImage(
+            f"{self.name}-image", name=image, keep_locally=True, opts=self.on_engine()
+        )
+        return pulled.image_id
+
+    def _make_provider(self) -> docker.Provider | None:
+        host = self.settings.docker_host
+        if host is None:
+            return None
+        return docker.Provider(f"{self.name}-docker", host=host, opts=self.child())
+
+    def _docker_host(self) -> pulumi.Output[DockerHost]:
+        config = pulumi.Config("docker")
+        plainly(refuse_context, os.environ.get("DOCKER_CONTEXT") or config.get("context"))
+        if self.settings.docker_host is not None:
+            return pulumi.Output.from_input(self.settings.docker_host).apply(DockerHost)
+        given = self._parent.get_provider("docker:index/container:Container")
+        if isinstance(given, docker.Provider):
+            return _host_of(given)
+        return pulumi.Output.secret(
+            DockerHost(
+                url=config.get("host"),
+                ca=config.get("caMaterial"),
+                certificate=config.get("certMaterial"),
+                private_key=config.get("keyMaterial"),
+                certificate_folder=config.get("certPath"),
+                ssh_options=tuple(config.get_object("sshOpts") or ()),
+            )
+        )
+
+
+def is_mocked() -> bool:
+    """Tell whether this is a unit test with Pulumi's mocks, which asks no engine."""
+    return isinstance(get_monitor(), MockMonitor)
+
+
+def _container_now(docker_host: DockerHost, container_id: str) -> dict[str, Any] | None:
+    found = inspect_container(docker_host, container_id)
+    return found.as_fact() if found else None
+
+
+def _host_of(provider: docker.Provider) -> pulumi.Output[DockerHost]:
+    """Return the engine of an explicit provider, with its certificates and SSH options."""
+
+    def read(found: Sequence[Any]) -> DockerHost:
+        url, context, ca, certificate, private_key, folder, ssh_options = found
+        plainly(refuse_context, context)
+        options = json.loads(ssh_options) if isinstance(ssh_options, str) else ssh_options
+        return DockerHost(url, ca, certificate, private_key, folder, tuple(options or ()))
+
+    names = ("host", "context", "ca_material", "cert_material", "key_material", "cert_path")
+    values = [pulumi.get(provider, name) for name in (*names, "ssh_opts")]
+    return pulumi.Output.secret(pulumi.Output.all(*values).apply(read))

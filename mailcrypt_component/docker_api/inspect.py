@@ -1,0 +1,162 @@
+"""Asks an engine for one thing with the standard library alone.
+
+Every update asks this of the server and of the keeper, also those in which nothing changes;
+importing the Docker SDK would take longer than the question.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlsplit
+
+from mailcrypt_component.docker_api.address import DEFAULT_HOST, unreachable
+from mailcrypt_component.docker_api.certificates import certificate_files
+from mailcrypt_component.docker_api.ssh import tunnel
+from mailcrypt_component.model.errors import UnreachableError
+
+if TYPE_CHECKING:
+    from mailcrypt_component.model.docker_host import DockerHost
+
+_SECONDS: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerState:
+    """What an engine says of a container now; ``started_at`` is RFC 3339."""
+
+    container_id: str
+    started_at: str
+    running: bool
+
+    def as_fact(self) -> dict[str, Any]:
+        """Return it as plain values that change whenever another process runs in it."""
+        return {"id": self.container_id, "startedAt": self.started_at, "running": self.running}
+
+
+def inspect_container(docker_host: DockerHost, name: str) -> ContainerState | None:
+    """Return the state of a container; None if the engine does not have it.
+
+    Args:
+        docker_host: The engine.
+        name: The container's id or name.
+
+    Raises:
+        UnreachableError: The engine does not answer, or not as an engine does.
+
+    """
+    found = _ask(docker_host, f"/containers/{quote(name)}/json")
+    if found is None:
+        return None
+    state = found["State"]
+    return ContainerState(found["Id"], state["StartedAt"], bool(state["Running"]))
+
+
+def inspect_image(docker_host: DockerHost, name: str) -> str:
+    """Return the id of an image that the engine has.
+
+    Args:
+        docker_host: The engine.
+        name: The image's id, name or digest.
+
+    Raises:
+        UnreachableError: The engine does not answer, or does not have the image.
+
+    """
+    found = _ask(docker_host, f"/images/{quote(name)}/json")
+    if found is None:
+        raise UnreachableError(
+            f"the engine does not have the image {name}",
+            where="image",
+            expected="an image that was built or pulled before",
+            hint=f"docker pull {name}",
+        )
+    return str(found["Id"])
+
+
+def kernel_version(docker_host: DockerHost) -> tuple[int, int]:
+    """Return the version of the kernel that an engine runs on, as (major, minor).
+
+    Raises:
+        UnreachableError: The engine does not answer, or not with the version of a Linux kernel.
+
+    """
+    said = str((_ask(docker_host, "/version") or {}).get("KernelVersion", ""))
+    found = re.match(r"(\d+)\.(\d+)", said)
+    if found is None:
+        raise UnreachableError(
+            f"the engine runs on kernel {said or '(no version)'}",
+            where="GET /version of the Docker engine",
+            expected="a Linux kernel's version",
+        )
+    return int(found.group(1)), int(found.group(2))
+
+
+def _ask(docker_host: DockerHost, path: str) -> Any:
+    """Return the answer to a GET request; None if the engine says that there is no such thing."""
+    url = docker_host.url or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+    try:
+        connection = _connection(url, docker_host)
+        try:
+            connection.request("GET", path, headers={"Host": "docker"})
+            response = connection.getresponse()
+            body = response.read()
+        finally:
+            connection.close()
+        if response.status == http.HTTPStatus.NOT_FOUND:
+            return None
+        found = json.loads(body)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise unreachable(url, error) from None
+    if response.status != http.HTTPStatus.OK:
+        raise UnreachableError(
+            str(found.get("message", found)),
+            where=f"Docker engine {url}",
+            expected=f"an answer to GET {path}",
+        )
+    return found
+
+
+def _connection(url: str, docker_host: DockerHost) -> http.client.HTTPConnection:
+    if url.startswith("ssh://"):
+        url = tunnel(url, docker_host.ssh_options)
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return _UnixConnection(parts.path)
+    host, port = parts.hostname or "localhost", parts.port or 2375
+    context = _tls_context(docker_host)
+    if context is None:
+        return http.client.HTTPConnection(host, port, timeout=_SECONDS)
+    return http.client.HTTPSConnection(host, port, timeout=_SECONDS, context=context)
+
+
+def _tls_context(docker_host: DockerHost) -> ssl.SSLContext | None:
+    """Return the TLS settings for the certificates at hand; None where there are none."""
+    files = certificate_files(docker_host)
+    if files is None:
+        return None
+    context = ssl.create_default_context(cafile=files.ca)
+    if files.ca is None:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    context.load_cert_chain(files.certificate, files.private_key)
+    return context
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """An HTTP connection over a socket of this machine."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)

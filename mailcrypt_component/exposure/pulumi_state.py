@@ -1,0 +1,54 @@
+"""Judges the Pulumi state: it holds the ring, encrypted, and may lie on the mail server's host."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mailcrypt_component.exposure.finding import Exposed, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PART = "Pulumi state"
+
+
+def judge_state(
+    *, on_this_host: bool, public_only: bool, environment: Mapping[str, str] | None = None
+) -> Finding:
+    """Return what the state exposes on the disk of the Docker host.
+
+    Args:
+        on_this_host: Whether the Docker engine is the one of this machine.
+        public_only: Whether the ring holds no private key.
+        environment: The process's environment unless it is given.
+
+    """
+    variables = os.environ if environment is None else environment
+    backend = variables.get("PULUMI_BACKEND_URL") or _logged_in(variables)
+    if public_only:
+        return Finding(PART, Exposed.NOTHING, "it holds no private key")
+    if not on_this_host:
+        return Finding(PART, Exposed.NOTHING, "not on the Docker host")
+    if not backend.startswith("file://"):
+        seen = f"in {backend or 'a backend that is not stated'}, not on this host"
+        return Finding(PART, Exposed.NOTHING if backend else Exposed.UNKNOWN, seen)
+    change = "a backend elsewhere, or publicPem keys"
+    passphrase_file = variables.get("PULUMI_CONFIG_PASSPHRASE_FILE")
+    if passphrase_file and Path(passphrase_file).exists():
+        seen = f"on this host with its passphrase beside it ({passphrase_file})"
+        return Finding(PART, Exposed.KEY, seen, change)
+    seen = f"on this host ({backend}), encrypted; its passphrase is not in a file named here"
+    return Finding(PART, Exposed.METADATA, seen, change)
+
+
+def _logged_in(variables: Mapping[str, str]) -> str:
+    """Return the backend of ``pulumi login``; an empty text if there is none."""
+    home = variables.get("PULUMI_HOME") or str(Path.home() / ".pulumi")
+    try:
+        found = json.loads(Path(home, "credentials.json").read_text(encoding="utf-8"))
+        return str(found.get("current") or "")
+    except (OSError, ValueError):
+        return ""

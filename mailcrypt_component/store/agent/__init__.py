@@ -1,0 +1,1 @@
+"""Programs that run in a container, too: the standard library and this folder, nothing else."""

@@ -1,0 +1,101 @@
+"""The audit's page says what was found, with whole names, and what to do next."""
+
+import re
+from html import unescape
+
+import pytest
+
+from mailcrypt_component.store.audit import MEANINGS, Audit, State
+from mailcrypt_component.store.maildir import Mailbox
+from mailcrypt_component.store.report import report
+from mailcrypt_component.store.tally import NOT_ENCRYPTED, Tally
+
+CURRENT, RETIRED, UNKNOWN = (digit * 64 for digit in "1ab")
+ANN = Mailbox("example.test/ann", "INBOX")
+
+
+def page(counts, key_ids=(CURRENT, RETIRED), place=ANN, host="", examples=()):
+    """Return the page of one folder with these counts."""
+    tally = Tally()
+    tally.add(place, counts)
+    for state, path in examples:
+        tally.add_example(state, path)
+    return report(Audit("/srv/mail", tally, key_ids), 1_800_000_000, host)
+
+
+def text_of(html):
+    """Return what a reader sees, in one line."""
+    body = html.rpartition("<body")[2].partition(">")[2]
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+def test_a_store_in_good_order_is_said_to_be_so():
+    """The verdict is green and says where, when and on which machine."""
+    html = page({CURRENT: 2}, host="mx1.example.test")
+    seen = text_of(html)
+    assert '<body class="good">' in html
+    assert "All 2 mails are encrypted." in seen
+    assert "Audit of /srv/mail" in seen
+    assert "2027-01-15 08:00 UTC, on mx1.example.test" in seen
+    assert "Nothing is wrong." in seen
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ({CURRENT: 1}, "The only mail is encrypted."),
+        ({CURRENT: 2, "clear": 1}, "1 of 3 mails needs attention."),
+        ({CURRENT: 2, "clear": 1234}, "1,234 of 1,236 mails need attention."),
+    ],
+)
+def test_singular_and_plural_agree(counts, words):
+    """The verdict reads as a sentence for any number."""
+    assert words in text_of(page(counts))
+
+
+def test_an_empty_store_is_not_said_to_be_encrypted():
+    """No mail is its own verdict."""
+    assert "There is no mail here." in text_of(report(Audit("/x", Tally(), ()), 0))
+
+
+@pytest.mark.parametrize("state", [*State][1:])
+def test_each_state_says_what_to_do_next(state):
+    """Nothing that is not encrypted to the current key is left without advice."""
+    raw = {State.RETIRED: RETIRED, State.UNKNOWN: UNKNOWN, State.ENCRYPTED: CURRENT}
+    ids = () if state is State.ENCRYPTED else (CURRENT, RETIRED)
+    html = page({raw.get(state, state.value): 3}, ids)
+    advice = text_of(html.partition("What to do next")[2].partition("</section>")[0])
+    assert len(advice) > len(f"3 mails {MEANINGS[state]}") + 30
+    assert ('class="good"' in html) is (state.value not in NOT_ENCRYPTED and raw[state] != UNKNOWN)
+
+
+def test_bad_states_come_first_in_what_to_do():
+    """The optional step is the last one."""
+    seen = text_of(page({RETIRED: 5, "clear": 1}).partition("What to do next")[2])
+    assert seen.index("Encrypt them in place") < seen.index("Optional")
+
+
+def test_no_name_is_cut():
+    """Key ids and users are there in full, and nothing on the page shortens them."""
+    place = Mailbox("example.test/a-very-long-name-that-differs-at-its-end-01", "Archive.2019")
+    html = page({CURRENT: 1, RETIRED: 1}, place=place)
+    assert {CURRENT, RETIRED, place.user, place.folder} <= set(text_of(html).split())
+    assert "ellipsis" not in html
+    assert "overflow-wrap:anywhere" in html
+
+
+def test_hostile_names_are_escaped():
+    """A folder's name cannot become markup, in text or in an attribute."""
+    evil = "<script>alert(1)</script>\"'onload=x"
+    place = Mailbox(evil, evil)
+    html = page({"clear": 1}, place=place, host=evil, examples=[("clear", evil)])
+    assert "<script" not in html
+    assert html.count("onload=x") == html.count("&lt;script&gt;alert(1)&lt;/script&gt;")
+    assert not re.search(r"<[^>]*onload=x", html)
+
+
+def test_the_page_needs_nothing_from_outside():
+    """It has no script and no address, and forbids the browser to load anything."""
+    html = page({CURRENT: 1})
+    assert "default-src 'none'" in html
+    assert not re.search(r"<script|<link|<img|https?:|url\(", html)
