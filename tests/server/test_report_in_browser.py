@@ -25,7 +25,7 @@ def tally():
     for year in range(2015, 2027):
         tally.add_year(year, {KEYS[1]: 40 * (2027 - year), KEYS[0]: 90 * (year - 2014), "clear": 9})
     long = "customer-with-a-very-long-name.example.test/department-of-redundancy-01"
-    tally.add(Place(long, "Archive.2019.Projects.Finished"), {KEYS[0]: 1234})
+    tally.add(Mailbox(long, "Archive.2019.Projects.Finished"), {KEYS[0]: 1234})
     tally.add_example("clear", "example.test/bob/cur/17000.M1P1.mail,S=20:2,S")
     return tally
 

@@ -4,14 +4,16 @@ import re
 from html import unescape
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mailcrypt_component.store.audit import MEANINGS, Audit, State
-from mailcrypt_component.store.maildir import Place
+from mailcrypt_component.store.maildir import Mailbox
 from mailcrypt_component.store.report import report
 from mailcrypt_component.store.tally import NOT_ENCRYPTED, Tally
 
 CURRENT, RETIRED, UNKNOWN = (digit * 64 for digit in "1ab")
-ANN = Place("example.test/ann", "INBOX")
+ANN = Mailbox("example.test/ann", "INBOX")
 
 
 def page(counts, key_ids=(CURRENT, RETIRED), place=ANN, host="", examples=()):
@@ -53,6 +55,14 @@ def test_singular_and_plural_agree(counts, words):
     assert words in text_of(page(counts))
 
 
+def test_what_was_not_looked_at_is_not_said_to_be_encrypted():
+    """A directory that cannot be read is no mail, and keeps the page from being green."""
+    html = page({CURRENT: 2, "unreadable_folder": 1})
+    assert "Not everything could be looked at." in text_of(html)
+    assert '<body class="bad">' in html
+    assert "1 not looked at: directories that cannot be read" in text_of(html)
+
+
 def test_an_empty_store_is_not_said_to_be_encrypted():
     """No mail is its own verdict."""
     assert "There is no mail here." in text_of(report(Audit("/x", Tally(), ()), 0))
@@ -77,7 +87,7 @@ def test_bad_states_come_first_in_what_to_do():
 
 def test_no_name_is_cut():
     """Key ids and users are there in full, and nothing on the page shortens them."""
-    place = Place("example.test/a-very-long-name-that-differs-at-its-end-01", "Archive.2019")
+    place = Mailbox("example.test/a-very-long-name-that-differs-at-its-end-01", "Archive.2019")
     html = page({CURRENT: 1, RETIRED: 1}, place=place)
     assert {CURRENT, RETIRED, place.user, place.folder} <= set(text_of(html).split())
     assert "ellipsis" not in html
@@ -87,7 +97,7 @@ def test_no_name_is_cut():
 def test_hostile_names_are_escaped():
     """A folder's name cannot become markup, in text or in an attribute."""
     evil = "<script>alert(1)</script>\"'onload=x"
-    place = Place(evil, evil)
+    place = Mailbox(evil, evil)
     html = page({"clear": 1}, place=place, host=evil, examples=[("clear", evil)])
     assert "<script" not in html
     assert html.count("onload=x") == html.count("&lt;script&gt;alert(1)&lt;/script&gt;")
@@ -99,3 +109,23 @@ def test_the_page_needs_nothing_from_outside():
     html = page({CURRENT: 1})
     assert "default-src 'none'" in html
     assert not re.search(r"<script|<link|<img|https?:|url\(", html)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
+def test_no_name_becomes_markup(store, user, path):
+    """Names of stores, users and files stay text, whatever they are."""
+    found = Tally()
+    found.add(Mailbox(user, path), {"clear": 1, "a" * 64: 2})
+    found.add_year(2024, {"clear": 1})
+    found.add_example("clear", path)
+    page = report(Audit(store, found, ()), 0)
+    tags = set(re.findall(r"<(/?[a-z0-9]+)", page))
+    assert tags <= KNOWN_TAGS, tags - KNOWN_TAGS
+
+
+TAGS = """
+html head meta title style body main header h1 h2 div p section i ul li b br code small span
+table thead tbody tr th td
+"""
+KNOWN_TAGS = {slash + tag for slash in ("", "/") for tag in TAGS.split()}

@@ -15,7 +15,7 @@ from mailcrypt_component.dcrypt.key_id import key_id, version_1_id
 from mailcrypt_component.dcrypt.keys import load_private_key, version_1_ids
 from mailcrypt_component.model.errors import FormatError
 from mailcrypt_component.store.audit import Audit, State
-from mailcrypt_component.store.maildir import Place
+from mailcrypt_component.store.maildir import Mailbox
 from mailcrypt_component.store.tally import Tally, state_of
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -81,7 +81,7 @@ def test_version_1_counts_as_encrypted_to_its_key_of_the_ring():
     (key,) = key_of("p256").values()
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     tally, state = Tally(), state_of(data, len(data))
-    tally.add(Place("example.test/ann", "INBOX"), {state: 1, key_id(key.public_key()): 2})
+    tally.add(Mailbox("example.test/ann", "INBOX"), {state: 1, key_id(key.public_key()): 2})
     ids = (key_id(key.public_key()),)
     audit = Audit("x", tally, ids, version_1_ids([public.decode()]))
     assert (audit.state(state), audit.by_key()) == (State.CURRENT, {ids[0]: 3})

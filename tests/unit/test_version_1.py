@@ -12,7 +12,7 @@ from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.errors import PreflightError, ProofError
 from mailcrypt_component.model.key_ring import read_key
-from mailcrypt_component.store.maildir import Mail, Place
+from mailcrypt_component.store.maildir import Mail, Mailbox
 from mailcrypt_component.store.tally import Tally, state_of
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -23,7 +23,7 @@ KEY = read_key("k1", (VECTORS / "keys/p256.pem").read_text())
 def preflight(version_1_ids):
     """Judge a store that holds one mail of version 1."""
     tally = Tally()
-    tally.add(Place("example.test/ann", "INBOX"), {state_of(OLD, len(OLD)): 1})
+    tally.add(Mailbox("example.test/ann", "INBOX"), {state_of(OLD, len(OLD)): 1})
     plan = SimpleNamespace(
         key_ids=(KEY.key_id,), version_1_ids=version_1_ids, given_up=(), mail="x", stack="dev"
     )
