@@ -4,7 +4,7 @@ import os
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mailcrypt_component.cli import main
