@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailcrypt_component.checks.custody.tidy import tidy
 from mailcrypt_component.checks.server_state import find_container
 from mailcrypt_component.checks.verdict import prove
 from mailcrypt_component.docker_api.connect import NOT_ANSWERING, explained
@@ -25,8 +24,7 @@ def prove_or_stop(
     Args:
         target: The server, the key and the probe account.
         stop: Whether an unsafe server is stopped.
-        unrecorded: Called if a proof held and what follows it failed: writing its verdict, or
-            removing what former settings have left.
+        unrecorded: Called if a proof held and its verdict could not be written.
 
     Raises:
         UnsafeError: The server would store mail in clear or for nobody to read; the message
@@ -36,7 +34,7 @@ def prove_or_stop(
 
     """
     try:
-        evidence = prove(target, unrecorded=unrecorded)
+        return prove(target, unrecorded=unrecorded)
     except UnsafeError as error:
         raise UnsafeError(
             f"{error.found}; {_stopped(target) if stop else 'the server runs on (stopUnproven)'}",
@@ -44,17 +42,6 @@ def prove_or_stop(
             expected=error.expected,
             hint=f"{error.hint}; then pulumi up --refresh" if error.hint else _HINT,
         ) from None
-    _tidy_up(target, unrecorded)
-    return evidence
-
-
-def _tidy_up(target: Target, unrecorded: Callable[[MailCryptError], None]) -> None:
-    """Remove what a former ring or former settings have left; a failure is only reported."""
-    server = str(find_container(target).name)
-    try:
-        tidy(target.docker_host, server, target.custody, target.index_cache)
-    except MailCryptError as error:
-        unrecorded(error)
 
 
 _HINT = "mend that, then pulumi up --refresh"
