@@ -25,6 +25,7 @@ from mailcrypt_component.model.key_ring import (
     RingKey,
     private_path,
 )
+from mailcrypt_component.model.ports import in_order_of
 from mailcrypt_component.model.ring_file import RING_PATH, RingFile
 from mailcrypt_component.model.settings import BIND_TARGETS, Settings
 
@@ -65,7 +66,7 @@ def declare_container(
         networks_advanced=[
             docker.ContainerNetworksAdvancedArgs(name=parts.network, aliases=[settings.hostname])
         ],
-        ports=scope.value(_ports),
+        ports=_ports(scope),
         volumes=_mounts(settings, parts.stores, memory),
         tmpfs=_TMPFS,
         uploads=_uploads(settings, parts),
@@ -85,11 +86,20 @@ def declare_container(
     )
 
 
-def _ports(settings: Settings) -> list[Any]:
-    return [
-        {"internal": port.internal, "external": port.external, "ip": port.address}
-        for port in settings.ports
-    ]
+def _ports(scope: Scope) -> pulumi.Output[list[Any]]:
+    """Return the ports, several bindings of one in the order in which the engine lists them.
+
+    Docker lists them in another order than they were asked for, and the provider would replace
+    the container at each update.
+    """
+    wanted = scope.value(lambda settings: settings.ports)
+    asked = pulumi.Output.all(scope.bindings(), wanted)
+    return asked.apply(
+        lambda both: [
+            {"internal": port.internal, "external": port.external, "ip": port.address}
+            for port in in_order_of(both[0], both[1])
+        ]
+    )
 
 
 def _capabilities(settings: Settings) -> docker.ContainerCapabilitiesArgs | None:

@@ -92,6 +92,15 @@ class Scope:
         asked = self.docker_host.apply(lambda host: plainly(kernel_version, host) >= _NOSWAP)
         return public(asked)
 
+    def bindings(self) -> pulumi.Output[Any]:
+        """Return the bindings of the server's ports as the engine lists them now, if any."""
+        if is_mocked():
+            return pulumi.Output.from_input([])
+        asked = self.docker_host.apply(
+            lambda host: plainly(inspect_container, host, self.full_name)
+        )
+        return public(asked.apply(lambda found: list(found.bindings) if found else []))
+
     def image(self) -> pulumi.Output[str]:
         """Return the image's id: pulled by name, given, or known to the engine by any name."""
         image = self.settings.image

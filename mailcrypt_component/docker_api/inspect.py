@@ -29,11 +29,16 @@ _SECONDS: Final = 20.0
 
 @dataclass(frozen=True, slots=True)
 class ContainerState:
-    """What an engine says of a container now; ``started_at`` is RFC 3339."""
+    """What an engine says of a container now; ``started_at`` is RFC 3339.
+
+    ``bindings`` are the published ports as (container port, address, host port), in the order
+    in which the engine lists them.
+    """
 
     container_id: str
     started_at: str
     running: bool
+    bindings: tuple[tuple[int, str, int], ...] = ()
 
     def as_fact(self) -> dict[str, Any]:
         """Return it as plain values that change whenever another process runs in it."""
@@ -55,7 +60,13 @@ def inspect_container(docker_host: DockerHost, name: str) -> ContainerState | No
     if found is None:
         return None
     state = found["State"]
-    return ContainerState(found["Id"], state["StartedAt"], bool(state["Running"]))
+    ports = found.get("NetworkSettings", {}).get("Ports") or {}
+    bindings = tuple(
+        (int(port.partition("/")[0]), str(one["HostIp"]), int(one["HostPort"]))
+        for port, several in ports.items()
+        for one in several or ()
+    )
+    return ContainerState(found["Id"], state["StartedAt"], bool(state["Running"]), bindings)
 
 
 def inspect_image(docker_host: DockerHost, name: str) -> str:

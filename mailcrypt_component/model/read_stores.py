@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.custody import Custody, IndexCache, Queue
+from mailcrypt_component.model.dialects import CACHE_DIR
 from mailcrypt_component.model.identity import is_identity
 from mailcrypt_component.model.raw_settings import shown
 from mailcrypt_component.model.settings import (
@@ -45,14 +46,30 @@ def read_binds(raw: RawSettings, custody: Custody) -> Mapping[str, Any]:
     return binds
 
 
-def read_mounts(raw: RawSettings) -> tuple[MountSettings, ...]:
+_OWN_PATHS: Final = {
+    dms.CUSTOM_CONF: "the compiled Dovecot configuration",
+    dms.STORAGE_CONF: "the compiled Dovecot configuration",
+    dms.TLS_DIR: "the folder of the TLS certificate",
+    dms.DOVECOT_RUN_DIR: "memory",
+    CACHE_DIR: "the index cache in memory",
+    "/tmp": "memory",  # noqa: S108
+    "/var/tmp": "memory",  # noqa: S108
+}
+
+
+def read_mounts(raw: RawSettings, custody: Custody) -> tuple[MountSettings, ...]:
     """Read the further mounts; none may hide a path that the component mounts itself."""
-    used = {path: f"the {name} volume" for name, path in BIND_TARGETS.items()}
-    used[dms.CUSTOM_CONF] = "the compiled Dovecot configuration"
-    used[dms.TLS_DIR] = "the folder of the TLS certificate"
+    used = {path: f"the {name} volume" for name, path in BIND_TARGETS.items()} | _OWN_PATHS
     mounts = []
     for where, fields in raw.items("mounts", ("source", "target", "read_only")):
         mount = _read_mount(raw, where, fields)
+        if custody is Custody.MEMORY and mount.target.startswith(f"{dms.CERTS_DIR}/"):
+            raw.fault(
+                f"{where}.target",
+                f"{mount.target} is below {dms.CERTS_DIR}, which is memory and read-only",
+                "another path",
+                "mount it elsewhere, or keyCustody: disk",
+            )
         if mount.target in used:
             raw.fault(
                 f"{where}.target",

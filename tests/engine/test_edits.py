@@ -43,6 +43,7 @@ EDITS = {
     "tls": ({"tls": {"mode": "self-signed"}}, {"mailcrypt-tls-key", "mailcrypt-tls", *CHECKED}),
     "environment": ({"environment": {"LOG_LEVEL": "debug"}}, CHECKED),
     "ports": ({"ports": {"imap": "127.0.0.1:21437"}}, CHECKED),
+    "ports, on all addresses": ({"ports": {"imap": 21438, "25": [21425, 21426]}}, CHECKED),
     "mounts": ({"mounts": [{"source": "FOLDER", "target": "/srv/shared"}]}, CHECKED),
     "binds": ({"binds": {"logs": "FOLDER"}}, CHECKED),
     "network": ({"network": FOREIGN}, CHECKED),

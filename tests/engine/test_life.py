@@ -159,7 +159,7 @@ def test_an_image_of_the_other_dialect_stops_at_preflight(stack):
     """A statement that contradicts the image is an error, and the server runs on."""
     before = stack.container_id()
     printed = stack.red(image="mailcrypt-dms-dev:12")
-    assert "the image carries Dovecot 2.3" in printed
+    assert "the image contains Dovecot 2.3" in printed
     assert stack.container_id() == before
     stack.green(image="mailcrypt-dms-dev:13")
     assert stack.container_id() == before

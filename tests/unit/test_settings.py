@@ -262,6 +262,14 @@ BAD = {
         {"mounts": [{"source": "v", "target": "/var/mail"}]},
         "mounts[0].target",
     ),
+    "a mount below the keys in memory": (
+        {"mounts": [{"source": "v", "target": "/certs/tls.pem"}]},
+        "mounts[0].target",
+    ),
+    "a mount over memory": (
+        {"mounts": [{"source": "v", "target": "/tmp"}]},
+        "mounts[0].target",
+    ),
     "two mounts at one path": (
         {"mounts": [{"source": "v", "target": "/x"}, {"source": "w", "target": "/x/"}]},
         "mounts[1].target",
