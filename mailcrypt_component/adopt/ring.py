@@ -5,16 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_public_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mailcrypt_component.dcrypt.key_id import key_id
-from mailcrypt_component.dcrypt.keys import PrivateKey, load_private_key
+from mailcrypt_component.dcrypt.keys import PrivateKey, load_private_key, load_public_key
 from mailcrypt_component.model.errors import KeyFault, SettingsError
 from mailcrypt_component.model.key_ring import RingKey, read_key
 
@@ -65,14 +59,10 @@ def ring_of(
 def _public_id(source: KeySource, read: Callable[[str], str]) -> str:
     text = source.inline or read(source.path)
     try:
-        key = load_pem_public_key(text.encode())
-    except (ValueError, UnsupportedAlgorithm):
-        raise KeyFault("not a public key", where=_where(source), expected="one in PEM") from None
-    try:
-        return key_id(key)
-    except (TypeError, ValueError, AttributeError):
+        return key_id(load_public_key(text.encode()))
+    except KeyFault as fault:
         raise KeyFault(
-            type(key).__name__.strip("_"), where=_where(source), expected="an EC or X25519 key"
+            fault.found, where=_where(source), expected=fault.expected, hint=fault.hint
         ) from None
 
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from mailcrypt_component.store.audit import MEANINGS, Audit, State
+from mailcrypt_component.store.audit import MEANINGS, NOT_LOOKED_AT, Audit, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _GOOD: Final = (State.CURRENT, State.RETIRED, State.ENCRYPTED)
+_BAD: Final = tuple(state for state in State if state not in {*_GOOD, *NOT_LOOKED_AT})
 _TOP_USERS: Final = 40
 _ADVICE: Final = {
     State.CLEAR: ("Encrypt them in place:", "mailcrypt encrypt --stack STACK --apply"),
@@ -72,7 +73,9 @@ def report(found: Audit, now: float, host: str = "") -> str:
         when=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now)),
         store=found.store,
         total=found.total,
-        bad=sum(number for state, number in states.items() if state not in _GOOD),
+        bad=sum(number for state, number in states.items() if state in _BAD),
+        unseen=sum(found.not_looked_at().values()),
+        amounts={state: _amount(state, number) for state, number in states.items()},
         states=states,
         meanings=MEANINGS,
         ring=found.key_ids,
@@ -102,6 +105,11 @@ def _template() -> Template:
 
 def _mails(number: int) -> str:
     return f"{number:,} mail" if number == 1 else f"{number:,} mails"
+
+
+def _amount(state: State, number: int) -> str:
+    """Return a number with its unit; what was not looked at need not be mails."""
+    return f"{number:,}" if state in NOT_LOOKED_AT else _mails(number)
 
 
 def _states(counts: Mapping[str, Any]) -> dict[State, int]:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from mailcrypt_component import MailCryptServer
+from mailcrypt_component.component.scope import Scope
 from mailcrypt_component.dcrypt.key_id import key_id
 from mailcrypt_component.testing import use_mocks
 
@@ -225,3 +226,12 @@ def test_wrong_arguments_stop_before_any_resource():
     with pytest.raises(pulumi.RunError, match="2 settings are wrong"):
         MailCryptServer("mail", {**ARGS, "hostname": "x", "deadline": 0})
     assert mocks.resources == {}
+
+
+def test_a_kernel_without_noswap_gets_plain_tmpfs_volumes(monkeypatch):
+    """The unlock gate then refuses a host that has swap; other options, other names."""
+    monkeypatch.setattr(Scope, "has_noswap", lambda self: pulumi.Output.from_input(False))
+    mocks, _ = declare()
+    inputs = mocks.resources["mail-memory-keys"].inputs
+    assert inputs["name"] == "mail-test-keys-1m-swappable"
+    assert inputs["driverOpts"]["o"] == "size=1m,mode=0700"

@@ -4,6 +4,8 @@ import re
 from html import unescape
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mailcrypt_component.store.audit import MEANINGS, Audit, State
 from mailcrypt_component.store.maildir import Mailbox
@@ -53,6 +55,14 @@ def test_singular_and_plural_agree(counts, words):
     assert words in text_of(page(counts))
 
 
+def test_what_was_not_looked_at_is_not_said_to_be_encrypted():
+    """A directory that cannot be read is no mail, and keeps the page from being green."""
+    html = page({CURRENT: 2, "unreadable_folder": 1})
+    assert "Not everything could be looked at." in text_of(html)
+    assert '<body class="bad">' in html
+    assert "1 not looked at: directories that cannot be read" in text_of(html)
+
+
 def test_an_empty_store_is_not_said_to_be_encrypted():
     """No mail is its own verdict."""
     assert "There is no mail here." in text_of(report(Audit("/x", Tally(), ()), 0))
@@ -99,3 +109,23 @@ def test_the_page_needs_nothing_from_outside():
     html = page({CURRENT: 1})
     assert "default-src 'none'" in html
     assert not re.search(r"<script|<link|<img|https?:|url\(", html)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
+def test_no_name_becomes_markup(store, user, path):
+    """Names of stores, users and files stay text, whatever they are."""
+    found = Tally()
+    found.add(Mailbox(user, path), {"clear": 1, "a" * 64: 2})
+    found.add_year(2024, {"clear": 1})
+    found.add_example("clear", path)
+    page = report(Audit(store, found, ()), 0)
+    tags = set(re.findall(r"<(/?[a-z0-9]+)", page))
+    assert tags <= KNOWN_TAGS, tags - KNOWN_TAGS
+
+
+TAGS = """
+html head meta title style body main header h1 h2 div p section i ul li b br code small span
+table thead tbody tr th td
+"""
+KNOWN_TAGS = {slash + tag for slash in ("", "/") for tag in TAGS.split()}

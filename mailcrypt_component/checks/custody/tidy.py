@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mailcrypt_component.checks.custody.keeper import find_keeper, require_server, ring_of
-from mailcrypt_component.docker_api.connect import connect
+from mailcrypt_component.checks.custody.keeper import find_keeper, ring_of
+from mailcrypt_component.checks.server_state import find_container
+from mailcrypt_component.docker_api.connect import client_of
 from mailcrypt_component.docker_api.run import execute
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.custody import Custody, IndexCache
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from docker.models.containers import Container
 
-    from mailcrypt_component.model.docker_host import DockerHost
+    from mailcrypt_component.checks.proof.target import Target
 
 _SECONDS: Final = 300.0
 _REMOVE_CACHES: Final = f"""
@@ -28,30 +29,27 @@ find {dms.MAIL_DIR} -mindepth 3 -xdev \\( -name cur -o -name new -o -name tmp \\
 """A Maildir's folders of mails, which may be huge, lie three levels down: domain, user, folder."""
 
 
-def tidy(docker_host: DockerHost, server: str, custody: Custody, cache: IndexCache) -> str:
+def tidy(target: Target) -> str:
     """Remove former keys from memory and former index caches from the disk.
 
     Args:
-        docker_host: The engine that runs the server.
-        server: The container's name; it was proven.
-        custody: Where the keys lie; in memory, those that its ring file does not name go.
-        cache: Where the index caches lie; if in memory, those on the mail volume go.
+        target: The server, which was proven.  With custody in memory, the keys that its ring
+            file does not name go; with the index cache in memory, those on the mail volume go.
 
     Returns:
         What was removed, in one line; empty if there was nothing.
 
     Raises:
-        CustodyError: The server or its keeper is missing.
+        CustodyError: The keeper is missing.
         UnreachableError: The engine did not answer, or something could not be removed.
 
     """
-    client = connect(docker_host)
-    running = require_server(client, server)
+    running = find_container(target)
     removed = []
-    if custody is Custody.MEMORY:
-        keys = _remove_keys(find_keeper(client, server), running)
+    if target.custody is Custody.MEMORY:
+        keys = _remove_keys(find_keeper(client_of(running), str(running.name)), running)
         removed += _counted(keys, "file of a former ring", "files of a former ring")
-    if cache is IndexCache.MEMORY:
+    if target.index_cache is IndexCache.MEMORY:
         caches = _run(running, ["sh", "-c", _REMOVE_CACHES])
         removed += _counted(caches, "former index cache", "former index caches")
     return f"removed {' and '.join(removed)}" if removed else ""
