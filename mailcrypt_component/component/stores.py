@@ -39,7 +39,21 @@ def declare_stores(scope: Scope) -> Stores:
         store: volumes[store].name if store in volumes else pulumi.Output.from_input(binds[store])
         for store in STORES
     }
+    _guard(scope, list(volumes.values()))
     return Stores(identity, claim, sources, list(volumes.values()))
+
+
+def _guard(scope: Scope, volumes: Sequence[docker.Volume]) -> None:
+    """Declare a protected resource that Pulumi has to delete before any volume.
+
+    The volumes are not protected themselves, since moving a store to a path must be possible by
+    declaration alone.
+    """
+    pulumi.Stash(
+        f"{scope.name}-volumes-guard",
+        input=[volume.name for volume in volumes],
+        opts=scope.child(depends_on=volumes, protect=scope.settings.protect),
+    )
 
 
 def declare_network(scope: Scope, claim: pulumi.Resource) -> pulumi.Output[str]:
@@ -73,9 +87,7 @@ def _claim(scope: Scope) -> tuple[pulumi.Output[str], pulumi.Stash]:
 def _volume(
     scope: Scope, store: str, identity: pulumi.Output[str], claim: pulumi.Resource
 ) -> docker.Volume:
-    options = scope.on_engine(
-        depends_on=[claim], protect=scope.settings.protect, keep=scope.settings.keep_mail
-    )
+    options = scope.on_engine(depends_on=[claim], keep=scope.settings.keep_mail)
     # A renamed stack, or one from before there were identities, keeps its volumes.
     kept = pulumi.ResourceOptions(ignore_changes=["name", "labels"])
     return docker.Volume(

@@ -13,7 +13,7 @@ from mailcrypt_component.model.dialects import Dialect, render
 from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.errors import PreflightError
 from mailcrypt_component.model.identity import MARK_FILE, new_identity
-from mailcrypt_component.model.key_ring import Curve, model_of
+from mailcrypt_component.model.key_ring import model_of
 from mailcrypt_component.model.settings import MountSettings, PortSettings, TlsMode, TlsSettings
 from tests.certificates import pair
 from tests.stacks import MARK
@@ -65,8 +65,8 @@ def plan(network):
         hostname=HOST,
         network=network,
         dialect=Dialect.V2_4,
-        configuration=render(model_of(["k1"]), Dialect.V2_4),
-        curves={"k1": Curve.P256},
+        files=render(model_of(["k1"]), Dialect.V2_4),
+        kinds={"k1": "P256"},
         key_ids=("0" * 64,),
         given_up=(),
         sources=sources,

@@ -74,6 +74,7 @@ def test_the_resources_of_a_server_are_these():
         "mail-mail": "docker:index/volume:Volume",
         "mail-state": "docker:index/volume:Volume",
         "mail-logs": "docker:index/volume:Volume",
+        "mail-volumes-guard": "pulumi:index:Stash",
         "mail-network": "docker:index/network:Network",
         "mail-identity": "pulumi:index:Stash",
         "mail-claim": "pulumi:index:Stash",
