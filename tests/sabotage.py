@@ -443,6 +443,7 @@ CHECKS = [
     "configuration",
     "delivery",
     "on disk",
+    "custody",
     "mail programs",
     "in clear",
     "read back",
