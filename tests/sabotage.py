@@ -367,7 +367,9 @@ def foreign_mail(stack):
 def foreign_mail_is_refused(stack, dialect):
     """Preflight refuses a ring that does not open a mail of the volume; the server stays."""
     before = stack.container_id()
-    wanted = {"environment": {"SABOTAGE": f"foreign {dialect}"}, "keys": [{"name": "k1"}]}
+    # Preflight counts stored mail anew only if the keys or the store have changed.
+    keys = [{"name": "k2"}, {"name": "k1"}]
+    wanted = {"environment": {"SABOTAGE": f"foreign {dialect}"}, "keys": keys}
     with foreign_mail(stack):
         for printed in (stack.red(**wanted, mounts=HARMLESS), stack.red()):
             assert re.search("1 mails? (is|are) encrypted to key", printed), printed
@@ -441,6 +443,7 @@ CHECKS = [
     "configuration",
     "delivery",
     "on disk",
+    "custody",
     "mail programs",
     "in clear",
     "read back",

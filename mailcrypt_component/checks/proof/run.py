@@ -67,25 +67,26 @@ def _steps(context: Context) -> Iterator[tuple[str, str]]:
     server = wait_until_it_answers(context)
     yield "server", server.greeting
     yield "configuration", server.configuration
-    yield "custody", check_custody(context)
-    with (
-        ThreadPoolExecutor() as pool,
-        probe_mailbox(context, server) as client,
-        controls_written(context, pool) as controls,
-    ):
+    with ThreadPoolExecutor() as pool:
+        custody = pool.submit(check_custody, context)
         stored = pool.submit(check_stored, context, locked=server.services.locked)
-        delivered = deliver(context, client)
-        yield "delivery", delivered.seen
-        yield "on disk", check_files(context, 2 if client else 1)
-        if client:
-            yield "mail programs", look_as_mail_programs(context, client, delivered)
-        yield "in clear", search_clear(context, controls.result())
-        if client:
-            yield "read back", read_back(context, client, delivered)
-        yield "stored mail", stored.result()
-        if not client:
-            command = "mailcrypt unlock" + " --escrow FILE" * (not context.target.private)
-            yield LOCKED, f"the private keys are missing, so no mail was read; {command}"
+        with (
+            probe_mailbox(context, server) as client,
+            controls_written(context, pool) as controls,
+        ):
+            delivered = deliver(context, client)
+            yield "delivery", delivered.seen
+            yield "on disk", check_files(context, 2 if client else 1)
+            yield "custody", custody.result()
+            if client:
+                yield "mail programs", look_as_mail_programs(context, client, delivered)
+            yield "in clear", search_clear(context, controls.result())
+            if client:
+                yield "read back", read_back(context, client, delivered)
+            yield "stored mail", stored.result()
+    if server.services.locked:
+        command = "mailcrypt unlock" + " --escrow FILE" * (not context.target.private)
+        yield LOCKED, f"the private keys are missing, so no mail was read; {command}"
 
 
 @contextmanager
