@@ -70,7 +70,7 @@ def dovecot(dialect, pem, public_pem, retired=()):
     key_files = tuple(KeyFiles(name, f"/certs/{name}.pem") for name in pems)
     model = CryptModel(key_files, "/certs/current.pub.pem")
     files = [
-        File(dms.CUSTOM_CONF, render(model, dialect).encode(), mode=0o644),
+        File(dms.CUSTOM_CONF, render(model, dialect).crypt.encode(), mode=0o644),
         File("/etc/dovecot/local.conf", _EXTRA[dialect].encode(), mode=0o644),
         *(File(f"/certs/{name}.pem", key) for name, key in pems.items()),
         File("/certs/current.pub.pem", public_pem, mode=0o644),
