@@ -12,6 +12,7 @@ from mailcrypt_component.model.errors import MailCryptError, UnreachableError
 if TYPE_CHECKING:
     from mailcrypt_component.model.docker_host import DockerHost
 
+LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 _SECONDS = 5.0
 
@@ -36,7 +37,7 @@ def is_local(docker_host: DockerHost) -> bool:
     """Tell whether the engine runs on this machine."""
     url = docker_host.url or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
     parts = urlsplit(url)
-    return parts.scheme == "unix" or parts.hostname in {"localhost", "127.0.0.1", "::1"}
+    return parts.scheme == "unix" or parts.hostname in LOCAL_NAMES
 
 
 def refuse_context(context: str | None) -> None:

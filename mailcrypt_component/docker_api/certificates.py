@@ -9,9 +9,34 @@ import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+from mailcrypt_component.docker_api.address import LOCAL_NAMES
+from mailcrypt_component.model.errors import MailCryptError
 
 if TYPE_CHECKING:
     from mailcrypt_component.model.docker_host import DockerHost
+
+
+def refuse_plain_tcp(url: str, docker_host: DockerHost) -> None:
+    """Refuse to speak to another machine without TLS: private keys travel to the engine.
+
+    Raises:
+        MailCryptError: The address is ``tcp://`` of another machine, and there are no
+            certificates.
+
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "tcp" or parts.hostname in LOCAL_NAMES:
+        return
+    if certificate_files(docker_host) is None:
+        raise MailCryptError(
+            "plain TCP to another machine, which would carry private keys in clear",
+            where=f"dockerHost {url}",
+            expected="TLS (certificates of the provider, or DOCKER_TLS_VERIFY and "
+            "DOCKER_CERT_PATH), or ssh://",
+            hint=f"dockerHost: ssh://root@{parts.hostname}",
+        )
 
 
 class CertificateFiles(NamedTuple):

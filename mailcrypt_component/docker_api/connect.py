@@ -16,7 +16,7 @@ import docker.tls
 import requests.exceptions
 
 from mailcrypt_component.docker_api.address import DEFAULT_HOST, unreachable
-from mailcrypt_component.docker_api.certificates import certificate_files
+from mailcrypt_component.docker_api.certificates import certificate_files, refuse_plain_tcp
 from mailcrypt_component.docker_api.ssh import tunnel
 from mailcrypt_component.model.errors import UnreachableError
 
@@ -40,10 +40,12 @@ def connect(docker_host: DockerHost) -> DockerClient:
     """Return a client of an engine that answers.
 
     Raises:
+        MailCryptError: It is plain TCP to another machine.
         UnreachableError: No engine answers there, or a certificate is missing.
 
     """
     url = docker_host.url or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+    refuse_plain_tcp(url, docker_host)
     try:
         client = _client(url, docker_host)
         client.ping()

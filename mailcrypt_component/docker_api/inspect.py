@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
 from mailcrypt_component.docker_api.address import DEFAULT_HOST, unreachable
-from mailcrypt_component.docker_api.certificates import certificate_files
+from mailcrypt_component.docker_api.certificates import certificate_files, refuse_plain_tcp
 from mailcrypt_component.docker_api.ssh import tunnel
 from mailcrypt_component.model.errors import UnreachableError
 
@@ -112,6 +112,7 @@ def kernel_version(docker_host: DockerHost) -> tuple[int, int]:
 def _ask(docker_host: DockerHost, path: str) -> Any:
     """Return the answer to a GET request; None if the engine says that there is no such thing."""
     url = docker_host.url or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+    refuse_plain_tcp(url, docker_host)
     try:
         connection = _connection(url, docker_host)
         try:

@@ -24,7 +24,7 @@ IMAGE = "mailcrypt-dms-dev:13"
 HOST = "mail.example.test"
 NAME = f"{MARK}-plan"
 STORES = ("mail", "state", "logs", "config")
-EVERYWHERE = "0.0.0.0"  # noqa: S104
+EVERYWHERE = "0.0.0.0"
 LIVE = f"/etc/letsencrypt/live/{HOST}"
 
 

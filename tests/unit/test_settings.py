@@ -50,7 +50,7 @@ def test_the_least_settings_get_sane_defaults():
     assert settings.keep_mail
     assert settings.tls.mode is TlsMode.SELF_SIGNED
     assert settings.probe_address == "mailcrypt-probe@example.test"
-    assert PortSettings(993, 993, "0.0.0.0") in settings.ports  # noqa: S104
+    assert PortSettings(993, 993, "0.0.0.0") in settings.ports
 
 
 def test_tls_is_left_to_dms_where_its_own_variable_says_how():

@@ -1,0 +1,71 @@
+"""How an engine is reached: never by plain TCP on another machine."""
+
+import os
+
+import pytest
+
+from mailcrypt_component.docker_api.certificates import certificate_files, refuse_plain_tcp
+from mailcrypt_component.model.docker_host import DockerHost, docker_host_of
+from mailcrypt_component.model.errors import MailCryptError
+
+REMOTE = "tcp://192.0.2.1:2376"
+
+
+@pytest.fixture(autouse=True)
+def no_certificates(monkeypatch):
+    """The machine's own environment does not count."""
+    for name in ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_plain_tcp_to_another_machine_is_refused():
+    """The message names the address, and what to use instead."""
+    with pytest.raises(MailCryptError, match="ssh://root@192.0.2.1") as refused:
+        refuse_plain_tcp(REMOTE, DockerHost(REMOTE))
+    assert "private keys in clear" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["unix:///var/run/docker.sock", "tcp://127.0.0.1:2375", "ssh://root@192.0.2.1"]
+)
+def test_this_machine_and_ssh_need_no_certificate(url):
+    """Nothing leaves the machine, or SSH encrypts it."""
+    refuse_plain_tcp(url, DockerHost(url))
+
+
+@pytest.mark.parametrize(
+    "docker_host",
+    [
+        DockerHost(REMOTE, ca="CA", certificate="CERT", private_key="KEY"),
+        DockerHost(REMOTE, certificate_folder="/folder"),
+    ],
+)
+def test_certificates_of_the_provider_do(docker_host):
+    """Texts and a folder are taken as the provider takes them."""
+    refuse_plain_tcp(REMOTE, docker_host)
+    assert certificate_files(docker_host) is not None
+
+
+def test_certificates_of_the_environment_do(monkeypatch):
+    """They count with DOCKER_TLS_VERIFY, as for the docker command."""
+    monkeypatch.setenv("DOCKER_CERT_PATH", "/folder")
+    with pytest.raises(MailCryptError):
+        refuse_plain_tcp(REMOTE, DockerHost(REMOTE))
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    refuse_plain_tcp(REMOTE, DockerHost(REMOTE))
+
+
+def test_given_texts_become_files_for_their_owner_alone():
+    """The private key is not readable by others, and never shown."""
+    docker_host = DockerHost(REMOTE, ca="CA", certificate="CERT", private_key="KEY")
+    files = certificate_files(docker_host)
+    with open(files.private_key) as file:
+        assert file.read() == "KEY"
+    assert os.stat(files.private_key).st_mode & 0o777 == 0o600
+    assert "KEY" not in repr(docker_host)
+
+
+def test_a_docker_host_survives_the_state():
+    """What the commands read is what the gates were given."""
+    docker_host = DockerHost(REMOTE, "CA", "CERT", "KEY", None, ("-p", "22"))
+    assert docker_host_of(docker_host.as_json()) == docker_host
