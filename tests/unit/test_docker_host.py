@@ -20,7 +20,7 @@ def no_certificates(monkeypatch):
 
 def test_plain_tcp_to_another_machine_is_refused():
     """The message names the address, and what to use instead."""
-    with pytest.raises(MailCryptError, match="ssh://root@192.0.2.1") as refused:
+    with pytest.raises(MailCryptError, match=r"ssh://root@192\.0\.2\.1") as refused:
         refuse_plain_tcp(REMOTE, DockerHost(REMOTE))
     assert "private keys in clear" in str(refused.value)
 
