@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 ROUNDS = 5
 LOOPED = 60
+COPIED = 200
 LOOP = (
     f"for f in $(find /bench/store -type f | head -n {LOOPED}); do doveadm fs get crypt"
     " private_key_path=/bench/key.pem:posix:prefix=/ ${f#/} >/dev/null || exit 1; done"
@@ -78,10 +79,16 @@ def ours(place: Path) -> float:
 
 
 def fill(place: Path, mails: int, size: int) -> None:
-    """Write a mailbox and its keys."""
-    key, store = Key(), Store(place / "store")
+    """Write a mailbox, a small one for ``doveadm backup``, and their keys."""
+    key = Key()
     (place / "key.pem").write_text(key.pem)
     (place / "public.pem").write_text(key.public_pem)
+    write(Store(place / "store"), key, mails, size)
+    write(Store(place / "copied"), key, COPIED, size)
+
+
+def write(store: Store, key: Key, mails: int, size: int) -> None:
+    """Write encrypted mails."""
     head = b"Subject: recover\r\n\r\n"
     for number in range(mails):
         mail = head + os.urandom(size // 2).hex().encode()[: size - len(head) - 2] + b"\r\n"
@@ -101,7 +108,7 @@ def compare(mails: int, size: int) -> None:
                 bare(by_hashlib, mails, size),
                 bare(by_cryptography, mails, size),
                 doveadm.timed(place, LOOP) / LOOPED * mails,
-                doveadm.backup(place, "store/u", encrypt=False),
+                doveadm.backup(place, "copied/u", encrypt=False) / COPIED * mails,
             )
             for _ in range(ROUNDS)
         ]
@@ -110,7 +117,7 @@ def compare(mails: int, size: int) -> None:
     print(f"  {ratio(hashlib_limit, took, '.0%')} of the limit with hashlib's PBKDF2")
     print(f"  {ratio(cryptography_limit, took, '.0%')} of the limit with cryptography's PBKDF2")
     print(f"  {ratio(looped, took, '.1f')} x as fast as a loop of doveadm")
-    print(f"  {ratio(copied, took, '.1f')} x as fast as doveadm backup, {span(copied)} s")
+    print(f"  {ratio(copied, took, '.1f')} x as fast as doveadm backup")
 
 
 if __name__ == "__main__":
