@@ -81,7 +81,7 @@ def holds_mark(path: str, limit: int) -> bool:
     return False
 
 
-def public_digests(path: str) -> list[str]:
+def public_digests(path: str | Path) -> list[str]:
     """Return the SHA-256 of the public key of each private key in a file; "" if it is encrypted."""
     blocks = re.findall(
         rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----",
@@ -162,6 +162,7 @@ def look(question: dict[str, Any]) -> dict[str, Any]:
         "corePattern": Path("/proc/sys/kernel/core_pattern").read_text().strip(),
         "coreLimit": core_limit(),
         "keys": keys_on_disk(question["changed"], mounts),
+        "certs": [d for path in sorted(Path("/certs").glob("*.pem")) for d in public_digests(path)],
         "deletedWithKey": deleted_with_key(mounts),
         "places": {
             name: {

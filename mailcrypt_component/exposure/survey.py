@@ -88,6 +88,7 @@ class KeyFile:
 class Survey:
     """What was seen of a server.
 
+    ``certs`` are the digests of the private keys that Dovecot is given, on a disk or not.
     ``files`` has for each of ``PLACES`` how many files lie there, and whether on a disk.
     ``dovecot`` and ``postfix`` are None if the daemon's own tool did not answer.
     """
@@ -97,6 +98,7 @@ class Survey:
     core_pattern: str
     core_limit: str | None
     key_files: tuple[KeyFile, ...]
+    certs: frozenset[str]
     deleted_with_key: tuple[str, ...]
     files: Mapping[str, tuple[int, bool]]
     dovecot: str | None
@@ -216,6 +218,7 @@ def _survey_of(found: Mapping[str, Any], server: Container) -> Survey:
         swaps=tuple(found["swaps"]),
         core_pattern=found["corePattern"],
         core_limit=found["coreLimit"],
+        certs=frozenset(found["certs"]),
         key_files=tuple(KeyFile(one["path"], tuple(one["digests"])) for one in found["keys"]),
         deleted_with_key=tuple(found["deletedWithKey"]),
         files={name: (one["files"], one["onDisk"]) for name, one in found["places"].items()},

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mailcrypt_component.checks.custody.keeper import find_keeper
 from mailcrypt_component.docker_api.connect import client_of
-from mailcrypt_component.exposure.survey import survey
+from mailcrypt_component.exposure.survey import digest_of, survey
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.custody import Custody, IndexCache
 from mailcrypt_component.model.dialects import CACHE_DIR, Dialect
@@ -33,6 +33,7 @@ def check_custody(context: Context) -> str:
     """
     target = context.target
     found = survey(context.container, timeout=context.left, places={})
+    _check_key_files(context, found)
     seen = ["the private key lies in the container's layer (keyCustody: disk)"]
     if target.custody is Custody.MEMORY:
         _check_keeper(context)
@@ -51,6 +52,24 @@ def _check_keeper(context: Context) -> None:
         raise ProofError(
             error.found, where=error.where, expected=error.expected, hint=error.hint
         ) from None
+
+
+def _check_key_files(context: Context, found: Survey) -> None:
+    """Check that each key of the ring is there for the next restart of Dovecot.
+
+    A locked server has no key at all.  One that runs has read its keys, so a lost or exchanged
+    file would only be noticed after a restart.
+    """
+    target = context.target
+    wanted = dict(zip(map(digest_of, target.public_pems), target.key_ids, strict=True))
+    lost = [key_id for digest, key_id in wanted.items() if digest not in found.certs]
+    if lost and (found.certs or target.custody is Custody.DISK):
+        raise ProofError(
+            f"no file holds the private key {', '.join(lost)}",
+            where=f"{dms.CERTS_DIR} in container {context.container.name}",
+            expected=f"the {len(wanted)} private keys of the ring",
+            hint="mailcrypt unlock" if target.custody is Custody.MEMORY else "mailcrypt repair",
+        )
 
 
 def _check_keys(context: Context, found: Survey) -> str:
