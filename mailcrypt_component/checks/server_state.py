@@ -45,7 +45,7 @@ class ServerState:
         return self.status == RUNNING
 
 
-def find_container(target: Target, *, hint: str = "") -> Container:
+def find_container(target: Target, *, hint: str = "pulumi up --refresh") -> Container:
     """Return the deployed container as it is now.
 
     Args:
@@ -70,7 +70,7 @@ def find_container(target: Target, *, hint: str = "") -> Container:
         raise UnreachableError(explained(error), where=f"container {target.container}") from None
 
 
-def ask_server_state(target: Target, *, hint: str = "") -> ServerState:
+def ask_server_state(target: Target, *, hint: str = "pulumi up --refresh") -> ServerState:
     """Return what the deployed container is doing now.
 
     Args:
@@ -92,7 +92,7 @@ def ask_server_state(target: Target, *, hint: str = "") -> ServerState:
     )
 
 
-def require_running(target: Target, *, hint: str = "") -> ServerState:
+def require_running(target: Target, *, hint: str = "pulumi up --refresh") -> ServerState:
     """Return what the deployed container is doing now; it must run.
 
     Args:

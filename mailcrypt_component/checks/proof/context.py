@@ -110,5 +110,5 @@ def require_running(container: Container) -> None:
             f"the container is {container.status}",
             where=f"container {container.name}",
             expected="a running server",
-            hint=f"docker logs --tail 50 {container.name}",
+            hint=f"see docker logs --tail 50 {container.name}; then pulumi up --refresh",
         )
