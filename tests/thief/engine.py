@@ -89,9 +89,11 @@ class DiskEngine:
         self._process.wait()
 
     def _pid(self):
-        """Return the process id of the engine."""
+        """Return the process id of the engine; raise ProcessLookupError if it does not run."""
         unshared = self._process.pid
-        return int(Path(f"/proc/{unshared}/task/{unshared}/children").read_text().split()[0])
+        with suppress(FileNotFoundError, IndexError):
+            return int(Path(f"/proc/{unshared}/task/{unshared}/children").read_text().split()[0])
+        raise ProcessLookupError
 
     def close(self):
         """Remove everything."""
@@ -115,8 +117,8 @@ class DiskEngine:
     @contextmanager
     def network(self):
         """Let this thread open connections in the containers' network."""
-        here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         there = os.open(f"/proc/{self._pid()}/ns/net", os.O_RDONLY)
+        here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         try:
             _enter(there)
             yield

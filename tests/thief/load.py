@@ -13,6 +13,8 @@ from contextlib import suppress
 from tests.thief.mails import OTHER, USER, imap, submission
 
 SENDERS = 4
+PATIENCE = 5
+"""Seconds after which a sender gives up: a network that is gone sends no answer at all."""
 _ID = re.compile(rb"\r\nX-Load: (\w+)\r\n")
 
 
@@ -63,7 +65,7 @@ class Stream:
         while not self._stop.is_set():
             with (
                 suppress(OSError, smtplib.SMTPException, AssertionError),
-                submission(self._stack, OTHER) as client,
+                submission(self._stack, OTHER, PATIENCE) as client,
             ):
                 while not self._stop.is_set():
                     self._send(client, *load_mail(next(numbers)))

@@ -81,10 +81,10 @@ def password_of(stack, user):
 
 
 @contextmanager
-def submission(stack, user=USER):
+def submission(stack, user=USER, timeout=SECONDS):
     """Give an authenticated connection to the submission port."""
     with near(stack) as address:
-        client = smtplib.SMTP(address, 587, timeout=SECONDS)
+        client = smtplib.SMTP(address, 587, timeout=timeout)
     with client:
         client.starttls(context=_UNVERIFIED)
         client.login(user, password_of(stack, user))
