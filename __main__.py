@@ -1,21 +1,6 @@
-"""The stack: its configuration, one encrypted mail server, its outputs."""
+"""The component host, which Pulumi starts for programs in other languages."""
 
-import pulumi
+from mailcrypt_component.__main__ import main
 
-from mailcrypt_component import MailCryptServer
-from mailcrypt_component.component.stack_config import args_of_stack
-
-server = MailCryptServer("mailcrypt", args_of_stack())
-
-pulumi.export("endpoints", server.endpoints)
-pulumi.export("containerName", server.container_name)
-pulumi.export("network", server.network)
-pulumi.export("volumes", server.volumes)
-pulumi.export("imageId", server.image_id)
-pulumi.export("dovecotDialect", server.dialect)
-pulumi.export("configDigest", server.config_digest)
-pulumi.export("keyId", server.key_id)
-pulumi.export("keyIds", server.key_ids)
-pulumi.export("publicKey", server.public_key)
-pulumi.export("accountPasswords", server.account_passwords)
-pulumi.export("verifyTarget", server.verify_target)
+if __name__ == "__main__":
+    main()

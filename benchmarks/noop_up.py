@@ -64,7 +64,7 @@ def main(runs: int) -> None:
             (Path(folder) / name).mkdir()
             stacks.append(Stack(Path(folder) / name, f"bench-{name}"))
         ours, bare = stacks
-        (bare.folder / "__main__.py").write_text(BARE)
+        (bare.folder / "stacks/__main__.py").write_text(BARE)
         try:
             ours.green(**SETTINGS)
             bare.green(**SETTINGS)

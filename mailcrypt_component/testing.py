@@ -1,28 +1,39 @@
-"""Unit-test a stack that contains the component, without Docker or an engine.
+"""Unit-test a program that contains the component, without Docker and without Pulumi's engine.
 
-Use it in a test like this::
+For instance, with pytest::
 
     import pulumi
-    from mailcrypt_component.testing import ServerMocks, use_mocks
+    import pytest
+    from mailcrypt_component.testing import use_mocks
+    from office import Office  # your own component, with a MailCryptServer in it
 
-    mocks = use_mocks()
+    @pytest.fixture
+    def mocks():
+        return use_mocks(project="office", config={"hostname": "mail.example.test"})
 
     @pulumi.runtime.test
-    def test_my_stack():
-        server = MailCryptServer("mail", {...})
-        return server.key_id.apply(lambda key_id: ...)
+    def test_the_webmail_reads_from_the_server(mocks):
+        def check(_):
+            assert mocks.resources["office-webmail"].inputs["envs"] == ["IMAP_HOST=office-mail-test"]
 
-Gates do not run under mocks: this tests the graph, never that mail is encrypted.
-State the dialect, or use a released docker-mailserver tag: there is no image to ask.
+        return Office("office").webmail.id.apply(check)
+
+Such a test shows which resources the program declares.  Gates do not run under mocks, so it
+never shows that mail is encrypted.  No Docker engine is asked: an image whose dialect would
+have to be asked counts as Dovecot 2.4.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class ServerMocks(pulumi.runtime.Mocks):
@@ -30,6 +41,7 @@ class ServerMocks(pulumi.runtime.Mocks):
 
     def __init__(self) -> None:
         self.resources: dict[str, pulumi.runtime.MockResourceArgs] = {}
+        """Each resource that was declared, by name, with its type and inputs."""
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         """Remember the resource and return its id and outputs."""
@@ -52,10 +64,36 @@ class ServerMocks(pulumi.runtime.Mocks):
         return {}, [("token", f"no mock for the call of {args.token}")]
 
 
-def use_mocks(*, stack: str = "test", preview: bool = False) -> ServerMocks:
-    """Install fresh mocks for the resources that are declared from now on."""
+def use_mocks(
+    *,
+    project: str = "mailcrypt",
+    stack: str = "test",
+    config: Mapping[str, Any] | None = None,
+    preview: bool = False,
+) -> ServerMocks:
+    """Install fresh mocks for the resources that are declared from now on.
+
+    Args:
+        project: What ``pulumi.get_project()`` returns.
+        stack: What ``pulumi.get_stack()`` returns; part of each name on the Docker host.
+        config: The stack's configuration, in place of any before.  A key without a colon is one
+            of the project.  Values other than strings become JSON, as in a stack's file.
+        preview: Whether the program runs as in ``pulumi preview``.
+
+    Returns:
+        The mocks, whose ``resources`` fill while the program runs.
+
+    """
     mocks = ServerMocks()
-    pulumi.runtime.set_mocks(mocks, project="mailcrypt", stack=stack, preview=preview)
+    pulumi.runtime.set_mocks(mocks, project=project, stack=stack, preview=preview)
+    pulumi.runtime.set_all_config(
+        {
+            key if ":" in key else f"{project}:{key}": (
+                value if isinstance(value, str) else json.dumps(value)
+            )
+            for key, value in (config or {}).items()
+        }
+    )
     return mocks
 
 

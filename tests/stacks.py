@@ -32,12 +32,14 @@ class Stack:
     def __init__(self, folder: Path, name: str, project: Path = ROOT) -> None:
         self.folder, self.name = folder, f"{MARK}-{name}"
         self.config: dict[str, Any] = {}
-        shutil.copy(project / "__main__.py", folder)
         settings = re.sub("virtualenv: .*", f"virtualenv: {ROOT}/.venv", _read(project))
         (folder / "Pulumi.yaml").write_text(settings)
         self.project = re.findall("^name: (.*)", settings)[0]
         self.base = BASE if project is ROOT else {}
+        program = "stacks" if project is ROOT else "."
         (folder / "stacks").mkdir()
+        for file in (project / program).glob("*.py"):
+            shutil.copy(file, folder / program)
         (folder / "backend").mkdir()
         self.environment = {
             **os.environ,

