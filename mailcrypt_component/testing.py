@@ -14,7 +14,8 @@ For instance, with pytest::
     @pulumi.runtime.test
     def test_the_webmail_reads_from_the_server(mocks):
         def check(_):
-            assert mocks.resources["office-webmail"].inputs["envs"] == ["IMAP_HOST=office-mail-test"]
+            webmail = mocks.resources["office-webmail"].inputs
+            assert webmail["envs"] == ["IMAP_HOST=office-mail-test"]
 
         return Office("office").webmail.id.apply(check)
 

@@ -4,11 +4,17 @@ import shutil
 import struct
 import subprocess
 import zlib
+from pathlib import Path
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
-def screenshot(page, picture, *, dark=False, size=(1000, 1400)):
+Pixels = list[list[tuple[int, ...]]]
+
+
+def screenshot(
+    page: Path, picture: Path, *, dark: bool = False, size: tuple[int, int] = (1000, 1400)
+) -> Pixels:
     """Open a file in a headless browser and write a PNG; return its rows of pixels."""
     browser = next(filter(shutil.which, BROWSERS), None)
     assert browser, "no browser is installed: engine/setup browser installs one"
@@ -22,7 +28,7 @@ def screenshot(page, picture, *, dark=False, size=(1000, 1400)):
     return pixels(picture.read_bytes())
 
 
-def pixels(png):
+def pixels(png: bytes) -> Pixels:
     """Return a PNG's rows, each a list of (red, green, blue); 8 bits, no interlace."""
     assert png.startswith(b"\x89PNG\r\n\x1a\n")
     data, at = b"", 8
@@ -46,7 +52,7 @@ def pixels(png):
     return rows
 
 
-def _unfilter(kind, line, above, step):
+def _unfilter(kind: int, line: bytearray, above: bytes, step: int) -> None:
     """Undo a PNG row filter in place (RFC 2083, 6)."""
     for i in range(len(line)):
         left = line[i - step] if i >= step else 0
@@ -61,6 +67,6 @@ def _unfilter(kind, line, above, step):
             line[i] = (line[i] + _paeth(left, above[i], corner)) & 255
 
 
-def _paeth(left, up, corner):
+def _paeth(left: int, up: int, corner: int) -> int:
     guess = left + up - corner
     return min((left, up, corner), key=lambda value: abs(guess - value))

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 
-def pair(*, days=30, hostname="mail.example.test"):
+def pair(*, days: int = 30, hostname: str = "mail.example.test") -> tuple[str, str]:
     """Return a certificate that ends in so many days, and its key, as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, hostname)])

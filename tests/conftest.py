@@ -2,7 +2,10 @@
 
 import fcntl
 import os
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,14 +17,14 @@ collect_ignore = [] if ALL else ["server/test_per_user_keys.py"]
 LONGEST = ("dialects_and_keys", "sabotage", "rotations", "full_loss", "edits", "life")
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the files by how long they take; what is not named keeps its place behind."""
     ranks = {f"test_{name}": rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
 
 
 @pytest.fixture(scope="session")
-def clean_engine(tmp_path_factory):
+def clean_engine(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Whichever worker comes first removes what a killed run has left, once a run."""
     shared = tmp_path_factory.getbasetemp()
     if shared.name.startswith("popen-"):
@@ -34,11 +37,13 @@ def clean_engine(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def make_stack(tmp_path_factory, clean_engine):
+def make_stack(
+    tmp_path_factory: pytest.TempPathFactory, clean_engine: None
+) -> Iterator[Callable[..., Stack]]:
     """Make real stacks, each with a backend of its own; all are destroyed at the end."""
     with ExitStack() as made:
 
-        def make(name, project=ROOT, **config):
+        def make(name: str, project: Path = ROOT, **config: Any) -> Stack:
             stack = Stack(tmp_path_factory.mktemp(name), name, project)
             made.callback(stack.destroy)
             stack.configure(**config)

@@ -1,6 +1,9 @@
 """Real Dovecots that write single mails, without a server, for the tests of the format."""
 
 import contextlib
+from collections.abc import Iterator, Sequence
+
+from docker.models.containers import Container
 
 from mailcrypt_component.checks.preflight.configuration import imitate_start_up
 from mailcrypt_component.docker_api.connect import connect
@@ -33,15 +36,17 @@ _COMPRESS = {
 class Dovecot:
     """One Dovecot in a container."""
 
-    def __init__(self, container, dialect):
+    def __init__(self, container: Container, dialect: Dialect) -> None:
         self._container, self._dialect = container, dialect
 
-    def run(self, script, stdin=b""):
+    def run(self, script: str, stdin: bytes = b"") -> bytes:
         done = execute(self._container, ["sh", "-euc", script], stdin=stdin, timeout=120)
         assert done.exit_code == 0, done.stderr.decode()[-600:]
         return done.stdout
 
-    def write(self, mail, compression=None, options=()):
+    def write(
+        self, mail: bytes, compression: str | None = None, options: Sequence[str] = ()
+    ) -> bytes:
         """Return the file that this Dovecot stores for a mail."""
         chosen = [_COMPRESS[self._dialect](compression)] if compression else []
         flags = " ".join(f"-o {option}" for option in (*chosen, *options))
@@ -52,7 +57,7 @@ class Dovecot:
             stdin=mail,
         )
 
-    def read(self, encrypted):
+    def read(self, encrypted: bytes) -> bytes:
         """Return the mail that this Dovecot finds in a file of a maildir."""
         return self.run(
             "rm -rf /tmp/mail; mkdir -p /tmp/mail/cur /tmp/mail/new /tmp/mail/tmp;"
@@ -64,7 +69,9 @@ class Dovecot:
 
 
 @contextlib.contextmanager
-def dovecot(dialect, pem, public_pem, retired=()):
+def dovecot(
+    dialect: Dialect, pem: bytes, public_pem: bytes, retired: Sequence[bytes] = ()
+) -> Iterator[Dovecot]:
     """Run the Dovecot of a dialect with a current key, and any number of retired ones."""
     pems = {f"k{number}": key for number, key in enumerate((pem, *retired))}
     key_files = tuple(KeyFiles(name, f"/certs/{name}.pem") for name in pems)

@@ -9,13 +9,15 @@ import contextlib
 import json
 import re
 import subprocess
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from mailcrypt_component.checks.proof.run import verify
 from mailcrypt_component.checks.proof.target import target_of
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.key_ring import PUBLIC_KEY_PATH
-from tests.stacks import ALL, MARK, ROOT
+from tests.stacks import ALL, MARK, ROOT, Stack
 
 V2_3, V2_4 = "2.3", "2.4"
 CONFIG = "/tmp/docker-mailserver"
@@ -30,24 +32,24 @@ class Row:
     words: str
     dovecot_cf: dict[str, str] = field(default_factory=dict)
     patches: dict[str, str] = field(default_factory=dict)
-    settings: dict[str, object] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
     applies_to: tuple[str, ...] = (V2_3, V2_4)
     always: bool = False
     """Whether ``make test`` deploys it, on one of the servers; ``make test-all`` deploys all."""
 
 
-def both(text):
+def both(text: str) -> dict[str, str]:
     return {V2_3: text, V2_4: text}
 
 
-def unloaded(protocol):
+def unloaded(protocol: str) -> dict[str, str]:
     return {
         V2_3: f"protocol {protocol} {{\n  mail_plugins = sieve\n}}\n",
         V2_4: f"protocol {protocol} {{\n  mail_plugins {{\n    mail_crypt = no\n  }}\n}}\n",
     }
 
 
-def header_check(action):
+def header_check(action: str) -> dict[str, str]:
     return both(
         f"echo '/^Subject: probe/ {action}' > /etc/postfix/checks\n"
         "postconf -e header_checks=regexp:/etc/postfix/checks\n"
@@ -56,7 +58,7 @@ def header_check(action):
     )
 
 
-def sieve_script(script):
+def sieve_script(script: str) -> tuple[dict[str, str], dict[str, str]]:
     """Return dovecot.cf and user-patches.sh that run a sieve script on every delivery."""
     folder = "/usr/lib/dovecot/sieve-global"
     return (
@@ -68,7 +70,7 @@ def sieve_script(script):
     )
 
 
-def imap_listeners(imap, imaps):
+def imap_listeners(imap: str, imaps: str) -> dict[str, str]:
     return both(
         "service imap-login {\n"
         f"  inet_listener imap {{\n    {imap}\n  }}\n"
@@ -90,7 +92,7 @@ TWO_RECIPIENTS = base64.b64encode(
 SMALL = f"{MARK}-small"
 
 
-def in_background(script):
+def in_background(script: str) -> str:
     return f"({script}) >/dev/null 2>&1 &\n"
 
 
@@ -293,21 +295,21 @@ HARMLESS_ROWS = {
 """What a server may be like: the words have to be in the evidence of a proof that holds."""
 
 
-def rows_of(dialect, rows=ROWS):
+def rows_of(dialect: str, rows: Mapping[str, Row] = ROWS) -> list[str]:
     """Return the rows that are deployed on a dialect."""
     if ALL:
         return [name for name, row in rows.items() if dialect in row.applies_to]
     return [name for name, row in rows.items() if row.always][dialect == V2_4 :: 2]
 
 
-def in_volume(stack, volume, script, stdin=""):
+def in_volume(stack: Stack, volume: str, script: str, stdin: str = "") -> None:
     """Run a shell script with a volume of the stack at /volume, whether the server runs or not."""
     argv = ["docker", "run", "--rm", "-i", "--network=none", "--entrypoint", "sh"]
     argv += ["-v", f"{stack.container}-{volume}:/volume", stack.config["image"], "-euc", script]
     subprocess.run(argv, input=stdin, text=True, check=True, capture_output=True)
 
 
-def red_red_green(stack, dialect, name):
+def red_red_green(stack: Stack, dialect: str, name: str) -> None:
     """Deploy a row: up fails twice with its words; without it, one up succeeds."""
     row = ROWS[name]
     with deployed(stack, dialect, name, row) as wanted:
@@ -316,7 +318,7 @@ def red_red_green(stack, dialect, name):
     assert "proven" in stack.green() or name in AT_PREFLIGHT
 
 
-def green(stack, dialect, name):
+def green(stack: Stack, dialect: str, name: str) -> None:
     """Deploy a harmless row: the proof holds, and its evidence has the row's words."""
     row = HARMLESS_ROWS[name]
     with deployed(stack, dialect, name, row) as wanted:
@@ -326,7 +328,7 @@ def green(stack, dialect, name):
 
 
 @contextlib.contextmanager
-def deployed(stack, dialect, name, row):
+def deployed(stack: Stack, dialect: str, name: str, row: Row) -> Iterator[dict[str, Any]]:
     """Put a row's files into the configuration folder; yield the settings that deploy it."""
     files = {"dovecot.cf": row.dovecot_cf, "user-patches.sh": row.patches}
     for file, text in files.items():
@@ -352,7 +354,7 @@ FOREIGN_MAIL = "/volume/example.test/user/cur/1.a.b:2,S"
 
 
 @contextlib.contextmanager
-def foreign_mail(stack):
+def foreign_mail(stack: Stack) -> Iterator[None]:
     """Put a mail into the user's inbox that is encrypted to a key of nobody's ring."""
     encrypted = ROOT / "tests/vectors/encrypted/2.3-p256-long"
     text = base64.b64encode(encrypted.read_bytes()).decode()
@@ -364,7 +366,7 @@ def foreign_mail(stack):
         in_volume(stack, "mail", f"rm {FOREIGN_MAIL}")
 
 
-def foreign_mail_is_refused(stack, dialect):
+def foreign_mail_is_refused(stack: Stack, dialect: str) -> None:
     """Preflight refuses a ring that does not open a mail of the volume; the server stays."""
     before = stack.container_id()
     # Preflight counts stored mail anew only if the keys or the store have changed.
@@ -377,7 +379,7 @@ def foreign_mail_is_refused(stack, dialect):
     stack.green(environment=None, mounts=None, keys=None)
 
 
-def key_that_the_ring_lacks_is_found(stack):
+def key_that_the_ring_lacks_is_found(stack: Stack) -> None:
     """A running server's volume holds such a mail: verify is red, names key and user."""
     with foreign_mail(stack):
         done = stack.verify()
@@ -388,7 +390,7 @@ def key_that_the_ring_lacks_is_found(stack):
     assert stack.verify().returncode == 0
 
 
-def wrong_retired_key_is_found(stack):
+def wrong_retired_key_is_found(stack: Stack) -> None:
     """Another key lies in the container in a retired key's place, so old mail is unreadable."""
     stack.green(keys=[{"name": "k2"}, {"name": "k1"}], **KEYS_ON_DISK)
     wrong = "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out /certs/k1.pem"
@@ -405,7 +407,7 @@ def wrong_retired_key_is_found(stack):
 HARMLESS = [{"source": "/srv", "target": "/srv/harmless"}]
 
 
-def lost_account_is_found(stack, change):
+def lost_account_is_found(stack: Stack, change: str) -> None:
     """The probe account was changed; the command in the message brings it back."""
     stack.run(f"setup email {change}")
     for printed in (stack.red(environment={"SABOTAGE": "account"}), stack.red()):
@@ -415,9 +417,9 @@ def lost_account_is_found(stack, change):
     stack.green(environment=None)
 
 
-def accounts_of(stack):
+def accounts_of(stack: Stack) -> str:
     resources = stack.secrets()
-    return next(r["urn"] for r in resources if r["urn"].endswith("::mailcrypt-accounts"))
+    return next(str(r["urn"]) for r in resources if r["urn"].endswith("::mailcrypt-accounts"))
 
 
 EVERYTHING = (
@@ -428,7 +430,7 @@ EVERYTHING = (
 )
 
 
-def proofs_in_a_row(stack):
+def proofs_in_a_row(stack: Stack) -> None:
     """Every proof holds, and nothing in the server is different afterwards."""
     target = target_of(json.loads(stack.outputs()["verifyTarget"]))
     verify(target)

@@ -1,6 +1,8 @@
 """States of a stack as ``pulumi stack export --show-secrets`` prints them."""
 
 import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mailcrypt_component.cli.stack_state import StackState
 
@@ -31,17 +33,19 @@ FACTS = {
 }
 
 
-def secret(value):
+def secret(value: object) -> dict[str, str]:
     return {SECRET: "1b47061264138c4ac30d75fd1eb44270", "plaintext": json.dumps(value)}
 
 
-def server(name="mail", parent="stack", facts=FACTS):
+def server(
+    name: str = "mail", parent: str = "stack", facts: Mapping[str, Any] | None = FACTS
+) -> dict[str, Any]:
     outputs = {} if facts is None else {"verifyTarget": secret(json.dumps(facts))}
     kind = "mailcrypt:index:MailCryptServer"
     return {"type": kind, "urn": f"urn:pulumi:dev::p::{parent}${kind}::{name}", "outputs": outputs}
 
 
-def key_ring(kept):
+def key_ring(kept: object) -> dict[str, Any]:
     """Return the key ring of ``server()``, with these private keys."""
     return {
         "type": "mailcrypt:index:KeyRing",
@@ -51,6 +55,6 @@ def key_ring(kept):
     }
 
 
-def deployed(key_ids, kept):
+def deployed(key_ids: Sequence[str], kept: object) -> StackState:
     """Return a state with one server that declares these key ids and keeps these keys."""
     return StackState("dev", [server(facts={**FACTS, "keyIds": key_ids}), key_ring(kept)])
