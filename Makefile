@@ -19,7 +19,7 @@ config :=
 prepared := setup
 endif
 
-.PHONY: help setup image stack up preview down status verify repair password test test-all test-unit lint bench clean
+.PHONY: help setup image stack up preview down status verify repair password test test-all test-unit lint schema bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
@@ -78,8 +78,11 @@ lint: ## ruff and mypy --strict
 	@engine/setup python
 	@$(use) ruff check . && mypy
 
+schema: setup ## write schema.json anew from the component's arguments
+	@$(use) cd / && pulumi package get-schema "$$(command -v pulumi-resource-mailcrypt)" >$(CURDIR)/schema.json
+
 bench: image ## the benchmarks (paired, ratio in one run)
 	@$(use) for each in noop_up proof audit recover encrypt; do python -m benchmarks.$$each; done
 
 clean: ## remove the virtual environment, the built toolchain and the tests' caches
-	@rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	@rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis
