@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from mailcrypt_component.adopt.stored_mail import mails
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mailcrypt_component.adopt.compose import Mount, Network, Port, Service
+    from mailcrypt_component.adopt.old_server import OldServer
 
 _TAKEN_OVER: Final = frozenset(
     {
@@ -78,6 +81,39 @@ _SHOWN: Final = frozenset(
 """Keys whose value is printed; any other could hold a password."""
 _NAMED: Final = frozenset({"labels", "depends_on", "ulimits"})
 """Keys of which the names are printed, without the values."""
+
+
+def of_adoption(server: OldServer, in_clear: int) -> Iterator[str]:
+    """Yield what the operator must know of the server as a whole.
+
+    Args:
+        server: The old server.
+        in_clear: The number of mails that are stored in clear.
+
+    """
+    compression = sorted({word for conf in server.confs.values() for word in conf.compression})
+    if compression:
+        yield (
+            f"mail is compressed ({', '.join(compression)}): taken over, so that it stays readable"
+        )
+    if in_clear:
+        yield (
+            f"{mails(in_clear)} in clear: mailcrypt encrypt --stack {server.stack} --apply "
+            "encrypts what is stored in clear, once the stack is up"
+        )
+    if not {"SSL_TYPE", "SSL_TYPE__FILE"} & server.environment.keys():
+        yield (
+            "SSL_TYPE is not set, so the stack makes a certificate of its own; "
+            "tls: {mode: dms} accepts passwords in clear as before"
+        )
+    yield (
+        "the stack keeps the private keys in memory: after a reboot users can read their mail "
+        f"once mailcrypt unlock --stack {server.stack} has run; keyCustody: disk is as before"
+    )
+    yield from of_service(server.service, server.environment, server.new_name)
+    others = [name for name in server.project.services if name != server.service.name]
+    if others:
+        yield f"other services stay with Docker Compose: {', '.join(others)}"
 
 
 def of_service(service: Service, environment: Mapping[str, str], server: str) -> Iterator[str]:

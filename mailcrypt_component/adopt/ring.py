@@ -9,13 +9,66 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from mailcrypt_component.dcrypt.key_id import key_id
 from mailcrypt_component.dcrypt.keys import PrivateKey, load_private_key, load_public_key
+from mailcrypt_component.model import dms
 from mailcrypt_component.model.errors import KeyFault, SettingsError
 from mailcrypt_component.model.key_ring import RingKey, read_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from mailcrypt_component.adopt.dovecot_conf import KeySource
+    from mailcrypt_component.adopt.dovecot_conf import DovecotConf, KeySource
+    from mailcrypt_component.adopt.old_server import OldServer
+
+
+def ring_in(server: OldServer, note: Callable[[str], None]) -> tuple[RingKey, ...]:
+    """Return the ring of the keys that a server's configuration names, the current key first.
+
+    Args:
+        server: The server.
+        note: Called with each note.
+
+    Raises:
+        SettingsError: No key is configured, the keys are per user, or a file cannot be read.
+        KeyFault: A key cannot be used, or the public key fits none of the private keys.
+
+    """
+    used = {path: conf for path, conf in server.confs.items() if conf.uses_mail_crypt}
+    _refuse_per_user_keys(used)
+    private = [key for conf in used.values() for key in conf.private]
+    if not private:
+        raise _no_key(server, mail_crypt=bool(used))
+    public = [key for conf in used.values() for key in conf.public]
+    if not any(conf.plugin for conf in used.values()):
+        note("the old server does not load mail_crypt: it stores mail in clear")
+    versions = [conf.save_version for conf in used.values() if conf.save_version]
+    if versions and versions[-1] == "0":
+        note("mail_crypt_save_version 0: the old server stores mail in clear")
+    return ring_of(private, public, server.files.read)
+
+
+def _refuse_per_user_keys(used: Mapping[str, DovecotConf]) -> None:
+    for path, conf in used.items():
+        if conf.per_user:
+            raise SettingsError(
+                f"per-user keys ({', '.join(conf.per_user)})",
+                where=path,
+                expected="global keys, which the stack keeps as a key ring",
+                hint="per-user keys lie in the mail volume and cannot become a ring; see "
+                "docs/per-user-keys.md",
+            )
+
+
+def _no_key(server: OldServer, *, mail_crypt: bool) -> SettingsError:
+    patches = server.files.find(f"{dms.CONFIG_DIR}/user-patches.sh") or ""
+    hint = "without mail_crypt there is no key to take over: start a stack of your own"
+    if "mail_crypt" in patches:
+        hint = "user-patches.sh sets up mail_crypt; put its settings into 10-custom.conf first"
+    return SettingsError(
+        "no private key is configured" if mail_crypt else "mail_crypt is not configured",
+        where=", ".join(server.confs) or "no configuration file of Dovecot is mounted",
+        expected="mail_crypt_global_private_key or crypt_global_private_key",
+        hint=hint,
+    )
 
 
 def ring_of(

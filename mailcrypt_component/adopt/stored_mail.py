@@ -1,4 +1,4 @@
-"""Counts the mail that is stored, and says whether the keys found open it."""
+"""Counts the stored mail, and reports whether the keys found open it."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from mailcrypt_component.store.volume.census import census, mail_mounts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mailcrypt_component.model.key_ring import PublicRingKey
     from mailcrypt_component.store.tally import Tally
 
 _DAY: Final = 86_400.0
 _OPENED: Final = frozenset({State.CURRENT, State.RETIRED})
 
 
-def stored_mail(source: str, image: str, key_ids: Sequence[str]) -> Audit:
-    """Count the mails of a store, in view of the keys found.
+def stored_mail(source: str, image: str, keys: Sequence[PublicRingKey]) -> Audit:
+    """Count the mails of a store by the keys found.
 
     Args:
         source: A path of this machine, or a volume's name on the Docker engine.
         image: The server's image, to read what only the engine can read.
-        key_ids: The ring's key ids, the current one first.
+        keys: The ring's keys, the current one first.
 
     Raises:
         UnreachableError: The store does not exist or could not be read.
@@ -38,7 +39,8 @@ def stored_mail(source: str, image: str, key_ids: Sequence[str]) -> Audit:
     tally = _on_this_machine(source) if source.startswith("/") else None
     if tally is None:
         tally = _by_the_engine(source, image)
-    return Audit(source, tally, tuple(key_ids))
+    old_ids = {key.version_1_id: key.key_id for key in keys if key.version_1_id}
+    return Audit(source, tally, tuple(key.key_id for key in keys), old_ids)
 
 
 def _on_this_machine(source: str) -> Tally | None:

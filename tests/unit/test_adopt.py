@@ -15,10 +15,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from mailcrypt_component.adopt import compose
-from mailcrypt_component.adopt.setup import is_secret, read_setup
+from mailcrypt_component.adopt.service_values import is_secret
+from mailcrypt_component.adopt.setup import read_setup
 from mailcrypt_component.adopt.stored_mail import report
 from mailcrypt_component.cli import adopt as command
 from mailcrypt_component.model.errors import MailCryptError
+from mailcrypt_component.store.audit import State
 from tests.store import Key, Store
 
 KEYS = [Key(), Key()]
@@ -50,6 +52,7 @@ VOLUMES = {
     "/certs": "./certs",
 }
 TARGET = "/etc/dovecot/conf.d/10-custom-adopted.conf"
+VECTORS = Path(__file__).parents[1] / "vectors"
 
 
 @pytest.fixture
@@ -468,6 +471,19 @@ def test_stored_mail_is_counted_by_what_the_ring_makes_of_it(folder):
     assert f"key id {KEYS[0].id}: 1 mail, key found" in said
     assert f"key id {foreign.id}: 1 mail, NO KEY FOUND" in said
     assert "1 mail in clear: mailcrypt encrypt --stack new --apply" in "\n".join(found.notes)
+
+
+def test_stored_mail_of_format_version_1_is_counted_by_its_key(folder):
+    """Its header has another id for the same key; that of a foreign key stays unknown."""
+    (folder / "certs/old.pem").write_bytes((VECTORS / "keys/p256.pem").read_bytes())
+    (folder / "10-custom.conf").write_text(
+        CONF.replace("plugin {", "plugin {\n  mail_crypt_global_private_key3 = </certs/old.pem")
+    )
+    for number, curve in enumerate(("p256", "p384")):
+        mail = VECTORS / f"encrypted/2.3-{curve}-version-1-small"
+        Store(folder / "mail").put(mail.read_bytes(), name=f"{number}.mail")
+    found = read(folder)
+    assert found.mail.by_state(found.mail.tally.states()) == {State.RETIRED: 1, State.UNKNOWN: 1}
 
 
 # The command ------------------------------------------------------------------------------
