@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
     from docker.models.containers import Container
 
-    from mailcrypt_component.model.accounts import Wanted
+    from mailcrypt_component.model.accounts import AccountsPlan
 
 _SECONDS = 30.0
 _TRIES = 5
 _CHANGED = 9
 
 
-def write_accounts(wanted: Wanted) -> str:
+def write_accounts(wanted: AccountsPlan) -> str:
     """Merge the accounts into the configuration folder, each file atomically.
 
     Returns:

@@ -8,7 +8,7 @@ import pulumi
 
 from mailcrypt_component.component.gates import GateRun, gate, generate_once
 from mailcrypt_component.component.scope import Scope
-from mailcrypt_component.model.accounts import Account, Wanted
+from mailcrypt_component.model.accounts import Account, AccountsPlan
 from mailcrypt_component.model.settings import AccountSettings
 
 
@@ -32,7 +32,7 @@ def declare_accounts(
     )
     address = scope.settings.probe_address
     wanted = pulumi.Output.all(scope.docker_host, image, config, declared, probe).apply(
-        lambda found: Wanted(
+        lambda found: AccountsPlan(
             docker_host=found[0],
             image=found[1],
             config=found[2],
@@ -65,7 +65,7 @@ def _account_facts(
     return {"address": account.address, "password": password}
 
 
-def _write_accounts(wanted: Wanted, _: GateRun) -> str:
+def _write_accounts(wanted: AccountsPlan, _: GateRun) -> str:
     from mailcrypt_component.checks.accounts import write_accounts  # noqa: PLC0415
 
     return write_accounts(wanted)

@@ -1,8 +1,8 @@
-"""Merge declared mail accounts into docker-mailserver's account file.
+"""Merges declared mail accounts into docker-mailserver's account file.
 
-Declared accounts are written, those that are no longer declared are taken out,
-and every line that someone added with DMS's own ``setup email add`` stays as it
-is.  Values only; ``provision`` carries the texts into the configuration folder.
+Writes the declared accounts, removes those that are no longer declared, and keeps every line
+that someone added with DMS's own ``setup email add``.  Values only; ``checks/accounts.py``
+carries the texts into the configuration folder.
 
 Source of the format: docker-mailserver's documentation on accounts
 (``user@domain|{SCHEME}hash``, further fields after another ``|`` are kept).
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from mailcrypt_component.model.docker_host import DockerHost
 
 RECORD_FILE: Final = "mailcrypt-accounts.list"
-"""Lies beside the account file and names the addresses that were written by us."""
+"""The file next to the account file that lists the addresses that this program has written."""
 
 _BCRYPT: Final = "{BLF-CRYPT}"
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A declared account with its password or its ready hash."""
+    """A declared account with its password, or a hash that is ready to be written."""
 
     address: str
     password: str | None = field(default=None, repr=False)
@@ -36,11 +36,11 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """The accounts of a server, and where they are written.
+class AccountsPlan:
+    """The accounts of a server, and the folder that they are written to.
 
-    ``image`` is one with a shell, ``config`` the configuration folder: a volume's name or a
-    path on the Docker host.
+    ``image`` is an image with a shell.  ``config`` is the configuration folder: a volume's name
+    or a path on the Docker host.
     """
 
     docker_host: DockerHost
@@ -51,7 +51,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Merged:
+class AccountFiles:
     """The new texts of the account file, the receive-access file and the record."""
 
     accounts: str = field(repr=False)
@@ -65,11 +65,11 @@ def merge(
     record: str,
     declared: Sequence[Account],
     probe: Account,
-) -> Merged:
+) -> AccountFiles:
     """Return the three texts with the declared accounts and the probe's in them.
 
     Args:
-        accounts: The account file as it is, empty where there is none.
+        accounts: The account file as it is; empty if there is none.
         receive_access: The receive-access file as it is.
         record: The record of what was written before.
         declared: The declared accounts.
@@ -87,7 +87,7 @@ def merge(
         access.pop(address, None)
     access[probe.address] = f"{probe.address} REJECT"
     written = sorted(account.address for account in wanted)
-    return Merged(_text(lines.values()), _text(access.values()), _text(written))
+    return AccountFiles(_text(lines.values()), _text(access.values()), _text(written))
 
 
 def keep_to_itself(aliases: str, record: str, probe: Account) -> str:
@@ -111,7 +111,7 @@ def _probes(record: str, probe: Account) -> set[str]:
 
 
 def _by_address(lines: Iterable[str], separator: str | None) -> dict[str, str]:
-    """Index lines by the address they start with; comments keep a key of their own."""
+    """Index lines by the address at their beginning, and comments by their own text."""
     indexed: Mapping[str, str] = {
         (line if line.startswith("#") else line.split(separator)[0].strip().lower()): line
         for line in lines
@@ -141,7 +141,7 @@ def _fits(password: str, old_hash: str) -> bool:
     try:
         return bcrypt.checkpw(password.encode(), old_hash.removeprefix(_BCRYPT).encode())
     except ValueError:
-        # The line was edited by hand into no hash at all; it is written anew.
+        # Someone has edited the hash into something else, so it is written again.
         return False
 
 

@@ -1,4 +1,4 @@
-"""Where the private key and what lies beside the mail are kept: the choices."""
+"""Defines where the private keys, the index caches and the queue can be kept."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 
 class Custody(StrEnum):
-    """Where the private keys lie while the server runs."""
+    """The place of the private keys while the server runs."""
 
     MEMORY = "memory"
     """In a tmpfs volume that a keeper container holds; a reboot locks the server."""
@@ -16,21 +16,21 @@ class Custody(StrEnum):
 
 
 class IndexCache(StrEnum):
-    """Where Dovecot's index caches lie, which hold subjects, addresses and snippets."""
+    """The place of Dovecot's index caches, which hold subjects, addresses and snippets."""
 
     MEMORY = "memory"
     DISK = "disk"
 
 
 class Queue(StrEnum):
-    """Where Postfix's queue lies, which holds each mail in clear until it is delivered."""
+    """The place of Postfix's queue, which holds each mail in clear until it is delivered."""
 
     DISK = "disk"
     MEMORY = "memory"
 
 
 SERVER_LABEL: Final = "mailcrypt.server"
-"""On every server's container; its value is the server's name."""
+"""The label of every server's container; its value is the server's name."""
 
 KEEPER_LABEL: Final = "mailcrypt.keeper"
-"""On every keeper; its value is the name of the server that it keeps the keys of."""
+"""The label of every keeper; its value is the name of the server whose keys it holds."""

@@ -1,12 +1,12 @@
-"""Compiles what is wanted into Dovecot's own words, one renderer per dialect.
+"""Compiles Dovecot's configuration, with one renderer per dialect.
 
-Dovecot 2.4 changed the configuration language in ways that 2.3 refuses, and
-the other way round.  A :class:`CryptModel` says what is wanted; ``render``
-writes the files of one dialect.  Nothing here knows a server.
+Dovecot 2.4 refuses the configuration language of 2.3, and the other way round.  A
+:class:`CryptModel` describes the encryption independently of a dialect; ``render`` writes the
+files of one dialect.  This module knows no server.
 
 Sources: Dovecot's ``mail_crypt`` plugin documentation for 2.3 and for 2.4, and its post-login
-scripting; the golden files under ``tests/unit/golden`` are loaded by the real Dovecot of each
-version in the tests.
+scripting; the tests load the golden files under ``tests/unit/golden`` into the real Dovecot of
+each version.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Dialect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KeyFiles:
-    """One key of the ring as Dovecot sees it: a name and a private key file."""
+    """One key of the ring as Dovecot reads it: a name and a private key file."""
 
     name: str
     private_path: str
@@ -41,11 +41,10 @@ class KeyFiles:
 
 @dataclass(frozen=True, slots=True)
 class CryptModel:
-    """What is wanted, in no dialect: every key, where they lie, and what lies in memory.
+    """The desired encryption in no dialect: the keys, their places, and what is kept in memory.
 
-    ``keys`` is newest first; its first entry is the current key.  With custody in memory the
-    private keys are configured by a file of their own that is only there while the server is
-    unlocked.
+    ``keys`` is newest first; its first entry is the current key.  With custody in memory a file of
+    its own, which exists only while the server is unlocked, configures the private keys.
     """
 
     keys: tuple[KeyFiles, ...]
@@ -61,15 +60,15 @@ class DovecotFiles:
     crypt: str
     """``10-custom.conf``, read before DMS's own files, which add their plugins to ours."""
     storage: str
-    """``99-mailcrypt.conf``, read after DMS's own files, which set where mail lies."""
+    """``99-mailcrypt.conf``, read after DMS's own files, which set the place of mail."""
     private: str
-    """Names the private keys; the second one includes it.  Empty with custody on disk."""
+    """Names the private keys; ``storage`` includes it.  Empty with custody on disk."""
 
     private_path: str = ""
-    """Where that one lies while the server is unlocked.
+    """The path of ``private`` while the server is unlocked.
 
-    Its name tells its content, so that what a new server will need never changes what the
-    running one reads.
+    Its name is a hash of its content, so the file of a new server never changes the one that the
+    running server reads.
     """
 
     @property
@@ -95,7 +94,7 @@ def render(model: CryptModel, dialect: Dialect) -> DovecotFiles:
             "the key ring is empty",
             where="keys",
             expected="at least one key",
-            hint="name one key, for instance keys: [{name: k1}]",
+            hint="declare a key, for instance keys: [{name: k1}]",
         )
     plugin, private = _RENDERERS[dialect](model)
     if model.custody is Custody.DISK:
@@ -166,7 +165,7 @@ _RENDERERS = {Dialect.V2_3: _render_2_3, Dialect.V2_4: _render_2_4}
 
 
 def _storage(model: CryptModel, dialect: Dialect) -> list[str]:
-    """Return where index caches and temporary files lie; /tmp is a tmpfs in our containers.
+    """Return the places of index caches and temporary files; /tmp is a tmpfs in our containers.
 
     Dovecot 2.3 cannot extend ``mail_location``, so DMS's own value is repeated here.
     """
@@ -180,10 +179,10 @@ def _storage(model: CryptModel, dialect: Dialect) -> list[str]:
 
 
 CACHE_DIR: Final = "/run/mailcrypt-cache"
-"""Where index caches lie in memory."""
+"""The folder of index caches that are kept in memory."""
 
 LOCKED_SERVICE: Final = "mailcrypt-locked-"
-"""With a protocol's name: the service that refuses logins while the server is locked."""
+"""Together with a protocol's name: the service that refuses logins to a locked server."""
 
 LOCKED_SCRIPT: Final = "/etc/mailcrypt/locked"
 """Tells a client of a locked server why it cannot log in; takes imap or pop3."""
@@ -214,7 +213,7 @@ _OPEN: Final = tuple(
 
 
 def of_version(version: str) -> Dialect:
-    """Tell which dialect a Dovecot speaks from what ``dovecot --version`` prints.
+    """Return the dialect of a Dovecot by what its ``dovecot --version`` prints.
 
     Raises:
         SettingsError: The version is neither 2.3 nor 2.4.

@@ -1,8 +1,8 @@
 """The contract of docker-mailserver (DMS) that this project relies on.
 
-Paths, names and the files that its ``setup`` command writes.  Values only: this
-module asks no server.  Source: docker-mailserver's documentation and its
-start-up scripts, releases 15.1 and 16.
+It consists of paths, names and the files that DMS's ``setup`` command writes.  Values only:
+this module asks no server.  Source: docker-mailserver's documentation and its start-up
+scripts, releases 15.1 and 16.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ TLS_DIR: Final = "/etc/mailcrypt-tls"
 SUPERVISOR_CONF: Final = "/etc/supervisor/conf.d/mailcrypt.conf"
 
 STORAGE_CONF: Final = "/etc/dovecot/conf.d/99-mailcrypt.conf"
-"""Read after DMS's own files, which set where mail lies."""
+"""Dovecot reads it after DMS's own files, which set the place of mail."""
 
 CUSTOM_CONF: Final = "/etc/dovecot/conf.d/10-custom.conf"
-"""Read before ``10-mail.conf``, which adds its plugins to ours, and every protocol's file."""
+"""Dovecot reads it before ``10-mail.conf`` and every protocol's file, which add plugins to ours."""
 
 QUEUE_DIR: Final = f"{STATE_DIR}/spool-postfix"
-"""Where DMS moves Postfix's queue to."""
+"""DMS moves Postfix's queue here."""
 
 LOCAL_CONF: Final = "/etc/dovecot/local.conf"
-"""DMS copies ``dovecot.cf`` of the configuration folder here; read last."""
+"""DMS copies ``dovecot.cf`` of the configuration folder here; Dovecot reads it last."""
 
 ACCOUNTS_FILE: Final = "postfix-accounts.cf"
 RECEIVE_ACCESS_FILE: Final = "postfix-receive-access.cf"
@@ -39,13 +39,13 @@ ALIASES_FILE: Final = "postfix-virtual.cf"
 STARTED: Final = "is up and running"
 """DMS prints it when it has written every file and started every service."""
 DOVECOT_LOG: Final = "/var/log/supervisor/dovecot.log"
-"""What Dovecot says before it has opened its own log."""
+"""The output of Dovecot before it has opened its own log."""
 
 DOVECOT_RUN_DIR: Final = "/run/dovecot"
 MASTER_PID: Final = f"{DOVECOT_RUN_DIR}/master.pid"
 
 HEALTH_PATH: Final = "/usr/local/lib/mailcrypt/health.py"
-"""Where the health check's program (``checks/health.py``) lies in the container."""
+"""The path of the health check's program (``checks/health.py``) in the container."""
 
 HEALTH_CHECK: Final = ("CMD", "python3", "-I", HEALTH_PATH)
 """DMS's own health check asks the supervisor, which does not notice a crash loop of Dovecot."""
@@ -64,10 +64,10 @@ _TAG = re.compile(
     r"(?:(?:docker\.io/)?mailserver|ghcr\.io/docker-mailserver)"
     r"/docker-mailserver:v?(\d+)(?:\.\d+)*"
 )
-"""DMS's own releases; somebody's own build may carry another Dovecot."""
+"""DMS's own releases; any other build may contain another Dovecot."""
 
 
 def dialect_of_tag(image: str) -> Dialect | None:
-    """Tell the dialect of a released DMS tag, or None where the image must be asked."""
+    """Return the dialect of a released DMS tag; None if only the image can tell."""
     found = _TAG.fullmatch(image)
     return _DIALECT_OF_MAJOR.get(int(found.group(1))) if found else None

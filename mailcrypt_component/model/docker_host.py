@@ -1,4 +1,4 @@
-"""The address of a Docker engine and what it takes to be let in: values only.
+"""The address and the credentials of a Docker engine: values only.
 
 The gates reach an engine with the same address, certificates and SSH options as the
 provider's resources.  This module opens no connection.
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DockerHost:
-    """A Docker engine as the provider is told of it.
+    """A Docker engine as the provider is configured for it.
 
     ``url`` is ``unix://``, ``tcp://`` or ``ssh://``; None means the environment's
     ``DOCKER_HOST``, else the default socket.  ``ca``, ``certificate`` and ``private_key`` are
@@ -31,7 +31,7 @@ class DockerHost:
     ssh_options: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as plain values, which ``docker_host_of`` takes again; holds the key."""
+        """Return it as plain values for ``docker_host_of``; they contain the private key."""
         return {
             "url": self.url,
             "ca": self.ca,
@@ -43,7 +43,7 @@ class DockerHost:
 
 
 def docker_host_of(facts: Mapping[str, Any]) -> DockerHost:
-    """Make a Docker host from what ``as_json`` returned."""
+    """Make a Docker host from the values that ``as_json`` returned."""
     return DockerHost(
         url=facts["url"],
         ca=facts["ca"],

@@ -1,8 +1,8 @@
-"""Every error this package raises on purpose.
+"""Every error that this package raises on purpose.
 
-Pulumi and the command line show only ``str(error)``, so the message alone has
-to be enough.  It says what was found, where, what was expected, and what to do
-next.  This module knows no server and no resource.
+Pulumi and the command line show only ``str(error)``, so the message alone has to be enough: it
+states what was found, where, what was expected, and what to do next.  This module knows no
+server and no resource.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import final
 
 
 class MailCryptError(Exception):
-    """A fault that a person can mend; the message says what, where and how.
+    """A fault that a person can fix; the message says what, where and how.
 
     Args:
         found: What was found, as a sentence without a final full stop.
         where: The setting, file, container or path that it was found in.
         expected: What would have been right.
-        hint: What to do next, best a command.
+        hint: The next step, preferably a command.
 
     """
 
@@ -75,7 +75,7 @@ class FormatError(MailCryptError):
 
 
 class UnreachableError(MailCryptError):
-    """The Docker host, the image or the server could not be asked."""
+    """The Docker host, the image or the server did not answer."""
 
 
 class PreflightError(MailCryptError):
@@ -91,4 +91,4 @@ class CustodyError(MailCryptError):
 
 
 class UnsafeError(ProofError):
-    """The running server would store new mail in clear, or so that nobody can ever read it."""
+    """The running server would store new mail in clear, or unreadable for ever."""

@@ -1,7 +1,7 @@
 """The identity of a stack's data: the mark that a mail store carries.
 
-Each stack has a random identity, made once and kept in its state.  Preflight writes it into a
-file at the root of the mail store, so that no other stack takes the store over unnoticed.
+Each stack has a random identity, which is made once and kept in its state.  Preflight writes it
+into a file at the root of the mail store, so that no other stack takes over the store unnoticed.
 This module reads and writes no file.
 """
 
@@ -19,7 +19,7 @@ MARK_FILE: Final = ".mailcrypt-volume"
 """The mark's file at the root of the mail store; neither Dovecot nor DMS looks at it."""
 
 STACK_LABEL: Final = "mailcrypt.stack"
-"""On every volume and container of a stack; its value is the stack's identity."""
+"""The label of every volume and container of a stack; its value is the stack's identity."""
 
 _IDENTITY: Final = re.compile(r"[0-9a-f]{16}")
 _FORMAT: Final = 1
@@ -27,7 +27,7 @@ _FORMAT: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What the file says: the stack's identity, and its name for messages."""
+    """The content of the file: the stack's identity, and the stack's name for messages."""
 
     identity: str
     stack: str
@@ -44,7 +44,7 @@ def new_identity() -> str:
 
 
 def is_identity(value: object) -> bool:
-    """Tell whether this is an identity."""
+    """Tell whether a text is an identity."""
     return isinstance(value, str) and _IDENTITY.fullmatch(value) is not None
 
 

@@ -8,8 +8,8 @@ here.  Nothing here knows Pulumi.
 More kinds of key can decrypt old mail than this program lets encrypt new mail: RSA, X448
 and further curves are accepted as retired keys only.
 
-Sources: Dovecot's ``mail_crypt`` documentation; which encodings and kinds each version
-loads was measured on 2.3.19 and on 2.4.1.
+Sources: Dovecot's ``mail_crypt`` documentation; the encodings and kinds that each
+version loads were measured on 2.3.19 and on 2.4.1.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PUBLIC_KEY_PATH: Final = "/etc/mailcrypt/current.pub.pem"
-"""On disk in the container: a locked server needs it to encrypt."""
+"""It lies on the disk of the container, because a locked server needs it to encrypt."""
 NAME_PATTERN: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 """Names become file names and names of Dovecot's sections; both allow these letters."""
 
@@ -75,7 +75,7 @@ _TO_PKCS8: Final = "openssl pkcs8 -topk8 -nocrypt -in old.pem -out new.pem"
 class PublicRingKey:
     """The public half of one key of the ring.
 
-    ``kind`` is a curve of ``Curve``, or what only a retired key can be: ``X448``,
+    ``kind`` is a curve of ``Curve``, or a kind that only a retired key can have: ``X448``,
     ``RSA-4096`` or another size, ``secp256k1`` or another curve.  ``key_id`` is the id
     that Dovecot writes into each mail's header, as 64 lower-case hex digits;
     ``version_1_id`` is the one in headers of format version 1, which EC keys alone have.
@@ -110,7 +110,7 @@ def model_of(
     custody: Custody = Custody.MEMORY,
     index_cache: IndexCache = IndexCache.MEMORY,
 ) -> CryptModel:
-    """Return what Dovecot is to do for a ring of these names, newest first."""
+    """Return the configuration model for a ring of these names, newest first."""
     files = tuple(KeyFiles(name, private_path(name)) for name in names)
     return CryptModel(files, PUBLIC_KEY_PATH, custody, index_cache)
 
@@ -136,7 +136,7 @@ def read_key(
     try:
         key = load_private_key(pem.encode())
     except KeyFault as fault:
-        raise _fault(where, fault.found, fault.hint or "copy the file again, whole") from None
+        raise _fault(where, fault.found, fault.hint or "copy the whole file again") from None
     _refuse_parameters(pem, where)
     public = _public_ring_key(name, key.public_key(), dialect, where, current=current)
     return RingKey(**asdict(public), private_pem=pem.strip() + "\n")
@@ -177,7 +177,7 @@ def _public_ring_key(
 
 
 def refuse_kind(kind: str, dialect: Dialect | None, where: str, *, current: bool = True) -> None:
-    """Raise KeyFault if a Dovecot of this dialect cannot use such a key, or not as this one."""
+    """Raise KeyFault if a Dovecot of this dialect cannot use a key of this kind in this role."""
     if kind in {Curve.X25519, X448} and dialect is Dialect.V2_3:
         raise KeyFault(
             f"an {kind} key, which makes Dovecot 2.3 crash",
@@ -190,8 +190,8 @@ def refuse_kind(kind: str, dialect: Dialect | None, where: str, *, current: bool
             f"a current key of the kind {kind}",
             where=where,
             expected=f"{_CURVES}; other kinds are accepted for retired keys only",
-            hint="add a new key as the first one of keys; this one, behind it, still opens its "
-            "mail: keys: [{name: new}, {name: this one, pem: …}]",
+            hint="put a new key first in keys, and keep this one behind it to open its mail: "
+            "keys: [{name: new}, {name: this one, pem: …}]",
         )
 
 
@@ -230,7 +230,7 @@ def _refuse_wrong_encoding(pem: str, where: str) -> None:
 
 
 def _refuse_parameters(pem: str, where: str) -> None:
-    """Refuse what ``cryptography`` takes for an ordinary key and Dovecot does not."""
+    """Refuse a key that ``cryptography`` accepts as an ordinary key and Dovecot does not."""
     (_, block), *_ = pem_blocks(pem)
     der = b64decode("".join(block.splitlines()[1:-1]))
     if _EXPLICIT_CURVE in der:

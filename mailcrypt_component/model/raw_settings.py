@@ -31,7 +31,7 @@ class RawSettings:
         self._faults: list[SettingsError] = []
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return a value as it was given."""
+        """Return a value as the user gave it."""
         return self._values.get(name, default)
 
     def later(self, value: object) -> bool:
@@ -68,7 +68,7 @@ class RawSettings:
             self.fault(where, f"{name} is given more than once", "each name once")
 
     def typed(self, name: str, kind: type[_T], default: _T) -> _T:
-        """Return a value of a kind; report any other and return the default."""
+        """Return a value of a type; report a fault and return the default if it is of another."""
         value = self._values.get(name, default)
         if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
             return value
@@ -109,7 +109,7 @@ class RawSettings:
         return items
 
     def host_path(self, where: str, path: Any) -> None:
-        """Report what is not an absolute path."""
+        """Report a path that is not absolute."""
         if self.later(path):
             return
         if not isinstance(path, str) or not path.startswith("/") or ".." in path.split("/"):

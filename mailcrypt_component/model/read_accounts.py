@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _ADDRESS: Final = re.compile(rf"[A-Za-z0-9_.+-]{{1,64}}@{HOSTNAME}", re.IGNORECASE)
 _HASH: Final = re.compile(r"\{[A-Z0-9.-]+\}[^\s|:]+")
-_MAX_PASSWORD: Final = 72  # Bytes that bcrypt takes.
+_MAX_PASSWORD: Final = 72  # The number of bytes that bcrypt takes.
 
 
 def read_accounts(raw: RawSettings) -> tuple[AccountSettings, ...]:

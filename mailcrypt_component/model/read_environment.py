@@ -23,7 +23,7 @@ _REQUIRED: Final = {
     "POSTFIX_DAGENT": ("", "lmtp:unix:/var/run/dovecot/lmtp"),
     "SMTP_ONLY": ("0",),
 }
-"""Variables and the values that the proof needs, DMS's default first."""
+"""Variables with the values that the proof needs, DMS's default first."""
 _FORMS: Final = {
     "LOGROTATE_COUNT": (r"[0-9]+", "a number"),
     "LOGROTATE_INTERVAL": (r"daily|weekly|monthly", "daily, weekly or monthly"),
@@ -33,14 +33,13 @@ _FORMS: Final = {
         "letsencrypt, manual, self-signed or custom",
     ),
 }
-"""Variables and the values without which docker-mailserver stops when it starts."""
-
+"""Variables with the forms of value without which docker-mailserver stops at its start."""
 
 _DECISIVE: Final = frozenset({*_REQUIRED, *_FORMS, *_SET_BY_TLS, "ENABLE_FAIL2BAN"})
 
 
 def is_decisive(name: str) -> bool:
-    """Tell whether a variable decides what is declared, so that it has to be known before."""
+    """Tell whether a variable has to be known before the graph can be declared."""
     return name.removesuffix("__FILE") in _DECISIVE
 
 
@@ -55,7 +54,7 @@ def read_environment(raw: RawSettings) -> Mapping[str, Any]:
         if not raw.later(value) and (isinstance(value, bool) or not isinstance(value, (str, int))):
             raw.fault(where, shown(value), "a text or a whole number")
         if name in _SET_BY_TLS and ours and value != "":
-            raw.fault(where, "a value besides the setting tls", "tls.mode: dms with your own value")
+            raw.fault(where, "a value that the setting tls decides", "no value, or tls.mode: dms")
         chosen[name] = value if raw.later(value) else str(value)
     _check_required(raw, chosen)
     _check_forms(raw, chosen)
@@ -64,7 +63,7 @@ def read_environment(raw: RawSettings) -> Mapping[str, Any]:
 
 def _check_required(raw: RawSettings, chosen: Mapping[str, Any]) -> None:
     for name, fits in _REQUIRED.items():
-        value = chosen.get(name) or fits[0]  # DMS takes its default for an empty one, too.
+        value = chosen.get(name) or fits[0]  # DMS uses its default if it is empty, too.
         if raw.later(value) or value.lower() in {fit.lower() for fit in fits}:
             continue
         raw.fault(
@@ -90,7 +89,7 @@ def read_tls(raw: RawSettings) -> TlsSettings:
     mode = raw.choice("tls.mode", fields.get("mode"), TlsMode, default)
     given = {"certificate", "private_key"} & fields.keys()
     if mode is TlsMode.PROVIDED and len(given) < 2:  # noqa: PLR2004
-        raw.fault("tls", "not both of certificate and privateKey", "both as PEM")
+        raw.fault("tls", "certificate or privateKey is missing", "both, as PEM")
     if mode is not TlsMode.PROVIDED and given:
         raw.fault("tls", f"mode {mode.value} with a certificate", "mode provided")
     return TlsSettings(mode, fields.get("certificate"), fields.get("private_key"))
@@ -102,7 +101,7 @@ def _tls_mode_stated(raw: RawSettings) -> Any:
 
 
 def _tls_of_environment(raw: RawSettings) -> TlsMode:
-    """Return the default mode: without SSL_TYPE, DMS accepts passwords in clear."""
+    """Return the default mode: dms with SSL_TYPE, without which DMS accepts passwords in clear."""
     environment = raw.get("environment")
     if not isinstance(environment, dict):
         return TlsMode.SELF_SIGNED

@@ -38,7 +38,7 @@ def read_keys(raw: RawSettings, dialect: Dialect | None) -> tuple[KeySettings, .
 
 
 def read_given_up(raw: RawSettings) -> tuple[str, ...]:
-    """Read the ids of lost keys."""
+    """Read the ids of lost keys whose mail is given up."""
     stated = raw.typed("give_up_keys", list, default=[])
     for value in stated:
         if not isinstance(value, str) or not _KEY_ID.fullmatch(value):
@@ -52,14 +52,14 @@ def read_given_up(raw: RawSettings) -> tuple[str, ...]:
 
 
 def read_custody(raw: RawSettings, keys: Sequence[KeySettings]) -> Custody:
-    """Read where the private keys lie; a ring of public keys has none to lie on the disk."""
+    """Read the place of the private keys; a ring of public keys has none to put on the disk."""
     custody = raw.choice("keyCustody", raw.get("key_custody"), Custody, Custody.MEMORY)
     if custody is Custody.DISK and any(key.public_pem is not None for key in keys):
         raw.fault(
             "keyCustody",
             "disk with a ring of public keys",
             "memory: a key on the host's disk would have to be in the stack",
-            "remove keyCustody, and open the server with mailcrypt unlock --escrow FILE",
+            "remove keyCustody, and unlock the server with mailcrypt unlock --escrow FILE",
         )
     return custody
 
@@ -102,9 +102,9 @@ def _check_key(raw: RawSettings, where: str, key: KeySettings, dialect: Dialect 
 
 
 def _refuse_mixed(raw: RawSettings, keys: Sequence[KeySettings]) -> None:
-    """Report a ring of which some private keys are in the stack and others are not.
+    """Report a ring whose private keys are only partly in the stack.
 
-    Unlocking from the stack would then open a part of the mail only.
+    Unlocking from the stack would then open only a part of the mail.
     """
     public = [key.name for key in keys if key.public_pem is not None]
     private = [key.name for key in keys if key.public_pem is None]

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 _MAX_PORT: Final = 65535
 _ALL_ADDRESSES: Final = ("0.0.0.0", "::")  # noqa: S104
-"""What Docker binds if no address is given.
+"""The address that Docker binds if none is given.
 
-The provider takes an empty address, too, but then replaces the container at every ``up``.
+The provider accepts an empty address, too, but then replaces the container at every ``up``.
 """
 
 

@@ -1,7 +1,7 @@
 """Converts raw arguments into settings once, and reports all faults in one error.
 
-Nothing deeper reads raw arguments.  Arguments of which some are still unresolved can be read
-twice: at construction for their shape, and again at ``up`` when all of them are known.
+No deeper code reads raw arguments.  Arguments that are partly unresolved can be read twice: at
+construction for their shape, and again at ``up`` when all of them are known.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _HOSTNAME: Final = re.compile(HOSTNAME, re.IGNORECASE)
 _IMAGE_ID: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _NETWORK: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _PREDEFINED: Final = ("bridge", "default", "host", "none")
-"""Networks in which a container gets no name of its own, or no address."""
+"""Networks that give a container no name of its own, or no address."""
 _FIELDS: Final = (*Settings.__dataclass_fields__,)
 _MAX_HOSTNAME: Final = 253
 _MAX_DEADLINE: Final = 3600
@@ -140,8 +140,8 @@ def _dialect(raw: RawSettings) -> Dialect | None:
         raw.fault(
             "dialect",
             f"{stated.value}, but {image} contains Dovecot {tagged.value}",
-            f"{tagged.value}, or no setting dialect",
-            "remove the setting dialect",
+            f"{tagged.value}, or no dialect setting",
+            "remove the setting dialect; the image decides",
         )
     return stated or tagged
 

@@ -63,7 +63,7 @@ def test_a_further_kind_of_key_is_accepted_as_a_retired_key_only(name, kind):
     assert read_key("old", pem, Dialect.V2_4, current=False).kind == kind
     with pytest.raises(KeyFault, match=f"a current key of the kind {kind}") as caught:
         read_key("old", pem, Dialect.V2_4)
-    assert "hint: add a new key as the first one" in str(caught.value)
+    assert "hint: put a new key first in keys" in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", [*Curve, *RETIRED.values(), "brainpoolP384r1"])
