@@ -1,1 +1,1 @@
-"""The Pulumi graph: the only room that declares resources."""
+"""The Pulumi graph: the only package that declares resources."""

@@ -1,4 +1,4 @@
-"""The mail accounts: passwords that are made, and the gate that writes them."""
+"""Declares the generated passwords, and the gate that writes the mail accounts."""
 
 import secrets
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from mailcrypt_component.model.settings import AccountSettings
 
 @dataclass(frozen=True)
 class Accounts:
-    """The gate that writes the accounts, the probe's password, and those that were made."""
+    """The gate that writes the accounts, the probe's password, and the generated passwords."""
 
     written: pulumi.Stash
     probe_password: pulumi.Output[str]
@@ -24,7 +24,7 @@ class Accounts:
 def declare_accounts(
     scope: Scope, image: pulumi.Output[str], config: pulumi.Output[str], preflight: pulumi.Resource
 ) -> Accounts:
-    """Declare what writes the declared accounts and the probe's before the server starts."""
+    """Declare the gate that writes the mail accounts, the probe's included."""
     made: dict[str, pulumi.Output[str]] = {}
     probe = generate_once(f"{scope.name}-probe-password", secrets.token_urlsafe(24), scope.child())
     declared = pulumi.Output.secret(

@@ -1,4 +1,4 @@
-"""The certificate for IMAP and SMTP."""
+"""Declares the certificate for IMAP and SMTP."""
 
 from typing import Final, NamedTuple
 

@@ -1,4 +1,4 @@
-"""The mail server's container: what is mounted, uploaded and set in it."""
+"""Declares the mail server's container: its mounts, uploads and variables."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ from mailcrypt_component.model.settings import BIND_TARGETS, Settings
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What a server's container is made of; the certificate is None if DMS has its own."""
+class ContainerParts:
+    """The parts of a server's container; the certificate is None if DMS has its own."""
 
     image: pulumi.Output[str]
     ring: KeyRing
@@ -43,12 +43,12 @@ class Parts:
 
 
 def declare_container(
-    scope: Scope, parts: Parts, memory: Memory, needs: Sequence[pulumi.Resource]
+    scope: Scope, parts: ContainerParts, memory: Memory, needs: Sequence[pulumi.Resource]
 ) -> docker.Container:
-    """Declare the container; it is made once what it needs is there."""
+    """Declare the container, which depends on everything that it needs."""
     settings = scope.settings
-    # The providers report these as updated in place but change nothing, or start a stopped
-    # server as the same one, which no gate would look at; replace it instead.
+    # The provider reports changes of these as updates in place but changes nothing, or starts a
+    # stopped server as the same one, which no gate would check.  Replace the server instead.
     replacing = pulumi.ResourceOptions(
         replace_on_changes=["tmpfs", "healthcheck.tests", "mustRun"],
         delete_before_replace=True,
@@ -87,10 +87,10 @@ def declare_container(
 
 
 def _ports(scope: Scope) -> pulumi.Output[list[Any]]:
-    """Return the ports, several bindings of one in the order in which the engine lists them.
+    """Return the ports; several bindings of one port are in the engine's order.
 
-    Docker lists them in another order than they were asked for, and the provider would replace
-    the container at each update.
+    Docker lists them in another order than they were declared in, and the provider would
+    replace the container at each update.
     """
     wanted = scope.value(lambda settings: settings.ports)
     asked = pulumi.Output.all(scope.bindings(), wanted)
@@ -103,7 +103,7 @@ def _ports(scope: Scope) -> pulumi.Output[list[Any]]:
 
 
 def _capabilities(settings: Settings) -> docker.ContainerCapabilitiesArgs | None:
-    """Fail2ban cannot ban anyone without this capability, and does not say so."""
+    """Return NET_ADMIN with Fail2ban, which cannot ban without it and does not report that."""
     if settings.environment.get("ENABLE_FAIL2BAN") != "1":
         return None
     return docker.ContainerCapabilitiesArgs(adds=["CAP_NET_ADMIN"])
@@ -120,9 +120,9 @@ def _environment(settings: Settings, certificate: Certificate | None) -> list[pu
 
 
 _TMPFS: Final = {
-    # A master.pid that a crash has left would keep Dovecot from starting again.
+    # A master.pid that remains after a crash would keep Dovecot from starting again.
     dms.DOVECOT_RUN_DIR: "mode=0755",
-    # Dovecot writes large mails there before it encrypts them, and doveconf the keys.
+    # Dovecot writes large mails here before it encrypts them, and doveconf writes the keys.
     "/tmp": "mode=1777,exec",  # noqa: S108
     "/var/tmp": "mode=1777,exec",  # noqa: S108
 }
@@ -143,7 +143,7 @@ def _mounts(
     return mounts
 
 
-def _uploads(settings: Settings, parts: Parts) -> list[docker.ContainerUploadArgs]:
+def _uploads(settings: Settings, parts: ContainerParts) -> list[docker.ContainerUploadArgs]:
     files = parts.config.files
     uploads = [
         _upload(dms.CUSTOM_CONF, files.apply(lambda found: found.crypt), "0644"),
@@ -167,8 +167,8 @@ def _uploads(settings: Settings, parts: Parts) -> list[docker.ContainerUploadArg
     return uploads
 
 
-def _ring_file(parts: Parts) -> pulumi.Output[str]:
-    """Return what ``mailcrypt unlock`` reads of the server: no secret, but all that it needs."""
+def _ring_file(parts: ContainerParts) -> pulumi.Output[str]:
+    """Return the ring file, which ``mailcrypt unlock`` reads; it holds no secret."""
     return pulumi.Output.all(parts.ring.public_keys, parts.config.files).apply(
         lambda found: RingFile(
             keys=tuple((key["name"], key["keyId"]) for key in found[0]),
@@ -185,8 +185,8 @@ def _file(name: str) -> str:
 def _private(ring: KeyRing, index: int) -> pulumi.Output[str]:
     def pem_of(keys: Sequence[PublicRingKey]) -> str:
         key = keys[index]
-        if not isinstance(key, RingKey):
-            raise TypeError(f"key {key.name} is public only")  # Settings refuse it on disk.
+        if not isinstance(key, RingKey):  # The settings refuse this with custody on disk.
+            raise TypeError(f"key {key.name} is public only")
         return key.private_pem
 
     return ring.keys.apply(pem_of)
@@ -199,7 +199,7 @@ def _upload(path: str, content: pulumi.Input[str], permissions: str) -> docker.C
 def _volume(
     source: pulumi.Input[str], target: str, *, read_only: bool = False
 ) -> docker.ContainerVolumeArgs:
-    """Return a mount: of a path if the source begins with a slash, else of a volume."""
+    """Return the mount of a path if the source begins with a slash, else of a volume."""
     found = pulumi.Output.from_input(source)
     return docker.ContainerVolumeArgs(
         host_path=found.apply(lambda name: name if name.startswith("/") else None),

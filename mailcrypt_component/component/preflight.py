@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 
 from mailcrypt_component.checks.preflight.plan import Plan, facts_of, previous_of
-from mailcrypt_component.component.container import Parts
+from mailcrypt_component.component.container import ContainerParts
 from mailcrypt_component.component.gates import GateRun, gate
 from mailcrypt_component.component.outputs import public
 from mailcrypt_component.component.scope import Scope
@@ -16,7 +16,7 @@ from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.settings import Settings, TlsSettings
 
 
-def declare_preflight(scope: Scope, parts: Parts) -> pulumi.Stash:
+def declare_preflight(scope: Scope, parts: ContainerParts) -> pulumi.Stash:
     """Declare the gate; its facts are those of the plan."""
     settings, ring, stores = scope.settings, parts.ring, parts.stores
     sources: dict[str, Any] = {**stores.sources, **settings.binds}

@@ -10,7 +10,7 @@ import pulumi_docker as docker
 
 from mailcrypt_component.checks.proof.target import Target
 from mailcrypt_component.component.accounts import Accounts
-from mailcrypt_component.component.container import Parts
+from mailcrypt_component.component.container import ContainerParts
 from mailcrypt_component.component.gates import GateRun, gate
 from mailcrypt_component.component.scope import Scope
 from mailcrypt_component.model import dms
@@ -19,7 +19,7 @@ from mailcrypt_component.model.settings import PortSettings
 
 
 def declare_target(
-    scope: Scope, parts: Parts, server: docker.Container, password: pulumi.Output[str]
+    scope: Scope, parts: ContainerParts, server: docker.Container, password: pulumi.Output[str]
 ) -> pulumi.Output[Target]:
     """Return what a proof needs to know of the server; secret."""
     settings = scope.settings
@@ -49,7 +49,7 @@ def declare_target(
 
 def declare_proof(
     scope: Scope,
-    parts: Parts,
+    parts: ContainerParts,
     server: docker.Container,
     keeper: docker.Container | None,
     target: pulumi.Output[Target],
@@ -68,7 +68,7 @@ def declare_proof(
 
 def deployed(
     scope: Scope,
-    parts: Parts,
+    parts: ContainerParts,
     server: docker.Container,
     target: pulumi.Output[Target],
     accounts: Accounts,

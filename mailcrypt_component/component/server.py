@@ -13,7 +13,7 @@ from mailcrypt_component.args import MailCryptServerArgs
 from mailcrypt_component.checks.proof.target import Target
 from mailcrypt_component.component.accounts import Accounts, declare_accounts
 from mailcrypt_component.component.certificate import declare_certificate
-from mailcrypt_component.component.container import Parts, declare_container
+from mailcrypt_component.component.container import ContainerParts, declare_container
 from mailcrypt_component.component.dovecot_config import DovecotConfig
 from mailcrypt_component.component.gates import behind
 from mailcrypt_component.component.key_ring import KeyRing
@@ -85,7 +85,7 @@ class MailCryptServer(pulumi.ComponentResource):
         stores = declare_stores(scope)
         network = declare_network(scope, stores.claim)
         certificate = declare_certificate(scope)
-        parts = Parts(image, ring, config, stores, network, certificate)
+        parts = ContainerParts(image, ring, config, stores, network, certificate)
         preflight = declare_preflight(scope, parts)
         memory = declare_memory(scope, image, stores.claim, preflight)
         unlocked = declare_unlock(scope, ring, config, memory.keeper)
@@ -99,7 +99,7 @@ class MailCryptServer(pulumi.ComponentResource):
     def _publish(
         self,
         scope: Scope,
-        parts: Parts,
+        parts: ContainerParts,
         server: docker.Container,
         accounts: Accounts,
         *,

@@ -1,4 +1,4 @@
-"""Tell in a millisecond whether something listens where the Docker engine should be."""
+"""Checks within a millisecond whether something listens at the address of the Docker engine."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _SECONDS = 5.0
 def require_engine(docker_host: DockerHost) -> None:
     """Connect to the engine's socket and close it again.
 
-    A host over SSH is left to the provider, which says itself what is wrong.
+    The provider checks a host over SSH, and reports its own errors.
 
     Raises:
-        UnreachableError: Nothing listens there.
+        UnreachableError: Nothing listens at that address.
 
     """
     host = docker_host.url or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
@@ -41,18 +41,18 @@ def is_local(docker_host: DockerHost) -> bool:
 
 
 def refuse_context(context: str | None) -> None:
-    """Refuse a Docker context: the provider would follow it, and none of the gates.
+    """Refuse a Docker context, because the provider would follow it and the gates would not.
 
     Raises:
-        MailCryptError: One is set.
+        MailCryptError: A context is set.
 
     """
     if context:
         raise MailCryptError(
             f"the Docker context {context} is set",
             where="DOCKER_CONTEXT (or docker:context, or the provider's context)",
-            expected="an engine that is named by its address",
-            hint="take the context away, and set mailcrypt:dockerHost to the endpoint that "
+            expected="no context: the engine is given by its address",
+            hint="unset the context, and set mailcrypt:dockerHost to the endpoint that "
             f"`docker context inspect {context}` shows",
         )
 

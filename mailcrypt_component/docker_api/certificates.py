@@ -1,4 +1,4 @@
-"""Finds the client certificates for an engine that is reached by TLS, as files."""
+"""Provides the client certificates for an engine that is reached by TLS, as files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def refuse_plain_tcp(url: str, docker_host: DockerHost) -> None:
-    """Refuse to speak to another machine without TLS: private keys travel to the engine.
+    """Refuse to speak to another machine without TLS, because private keys travel to the engine.
 
     Raises:
         MailCryptError: The address is ``tcp://`` of another machine, and there are no
@@ -48,10 +48,10 @@ class CertificateFiles(NamedTuple):
 
 
 def certificate_files(docker_host: DockerHost) -> CertificateFiles | None:
-    """Return the certificates that the provider would use; None where there are none.
+    """Return the certificates that the provider would use; None if there are none.
 
     Texts win over a folder, and a folder over the environment's ``DOCKER_CERT_PATH``, which
-    counts where ``DOCKER_TLS_VERIFY`` is set, too.
+    counts only if ``DOCKER_TLS_VERIFY`` is set, too.
     """
     if docker_host.certificate is not None:
         return _written(docker_host)
@@ -65,7 +65,7 @@ def certificate_files(docker_host: DockerHost) -> CertificateFiles | None:
 
 @functools.cache
 def _written(docker_host: DockerHost) -> CertificateFiles:
-    """Write the texts to files in memory that are gone when the program ends."""
+    """Write the texts to files in memory that are removed when the program ends."""
     folder = Path(tempfile.mkdtemp(prefix="mailcrypt-tls-", dir=_memory()))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     texts = {
@@ -82,5 +82,5 @@ def _written(docker_host: DockerHost) -> CertificateFiles:
 
 
 def _memory() -> str | None:
-    """Return a folder in memory where there is one, else None for the usual one."""
+    """Return a folder in memory if there is one; else None for the usual one."""
     return "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108

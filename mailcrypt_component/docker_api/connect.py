@@ -1,7 +1,7 @@
-"""Connects to a Docker engine: a socket of this machine, TLS or SSH.
+"""Connects to a Docker engine by a socket of this machine, TLS or SSH.
 
-Everything goes through the Docker API, so a remote host needs no path and no
-port of its own to be reachable.
+Everything goes through the Docker API, so a remote host needs no path and no port of its own
+to be reachable.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NOT_ANSWERING: Final = (
     requests.exceptions.RequestException,
     OSError,
 )
-"""What the Docker SDK raises when an engine refuses or cannot be reached."""
+"""The errors of the Docker SDK when an engine refuses or cannot be reached."""
 
 _API_SECONDS: Final = 60
 
@@ -40,8 +40,8 @@ def connect(docker_host: DockerHost) -> DockerClient:
     """Return a client of an engine that answers.
 
     Raises:
-        MailCryptError: It is plain TCP to another machine.
-        UnreachableError: No engine answers there, or a certificate is missing.
+        MailCryptError: The address is plain TCP to another machine.
+        UnreachableError: No engine answers at it, or a certificate is missing.
 
     """
     url = docker_host.url or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
@@ -55,7 +55,7 @@ def connect(docker_host: DockerHost) -> DockerClient:
 
 
 def _client(url: str, docker_host: DockerHost) -> DockerClient:
-    """Return a client that is let in as the provider is: by SSH, certificates, or neither."""
+    """Return a client with the same credentials as the provider: SSH, certificates, or none."""
     if url.startswith("ssh://"):
         url = tunnel(url, docker_host.ssh_options)
     files = certificate_files(docker_host) if url.startswith("tcp://") else None
@@ -70,7 +70,7 @@ def _client(url: str, docker_host: DockerHost) -> DockerClient:
 
 
 def refresh(container: Container) -> None:
-    """Ask the engine anew for what a container is.
+    """Ask the engine again for the state of a container.
 
     Raises:
         UnreachableError: It is gone, or the engine does not answer.
@@ -83,7 +83,7 @@ def refresh(container: Container) -> None:
 
 
 def client_of(container: Container) -> DockerClient:
-    """Return the client that a container was found through."""
+    """Return the client by which a container was found."""
     client: DockerClient | None = container.client
     if client is None:
         raise UnreachableError("it belongs to no engine", where=f"container {container.name}")
@@ -91,17 +91,17 @@ def client_of(container: Container) -> DockerClient:
 
 
 def api_of(container: Container) -> docker.APIClient:
-    """Return the engine's API that a container was found through."""
+    """Return the API of the engine on which a container was found."""
     return client_of(container).api
 
 
 def explained(error: BaseException) -> str:
-    """Return what the engine said, without the SDK's wrapping."""
+    """Return the engine's own message, without the SDK's wrapping."""
     return str(getattr(error, "explanation", None) or error)
 
 
 def moment(text: str) -> datetime:
-    """Return an engine's own statement of time (RFC 3339 with nanoseconds), to the second.
+    """Return a time that an engine states (RFC 3339 with nanoseconds), to the second.
 
     >>> moment("2026-11-25T02:57:02.589031318Z")
     datetime.datetime(2026, 11, 25, 2, 57, 2, tzinfo=datetime.timezone.utc)

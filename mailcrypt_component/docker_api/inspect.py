@@ -1,7 +1,7 @@
-"""Asks an engine for one thing with the standard library alone.
+"""Asks an engine for one object with the standard library alone.
 
-Every update asks this of the server and of the keeper, also those in which nothing changes;
-importing the Docker SDK would take longer than the question.
+Every update inspects the server and the keeper, even if nothing changes; importing the Docker
+SDK would take longer than the request.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SECONDS: Final = 20.0
 
 @dataclass(frozen=True, slots=True)
 class ContainerState:
-    """What an engine says of a container now; ``started_at`` is RFC 3339.
+    """The current state of a container; ``started_at`` is RFC 3339.
 
     ``bindings`` are the published ports as (container port, address, host port), in the order
     in which the engine lists them.
@@ -41,7 +41,7 @@ class ContainerState:
     bindings: tuple[tuple[int, str, int], ...] = ()
 
     def as_fact(self) -> dict[str, Any]:
-        """Return it as plain values that change whenever another process runs in it."""
+        """Return it as plain values that change whenever another process runs in the container."""
         return {"id": self.container_id, "startedAt": self.started_at, "running": self.running}
 
 
@@ -53,7 +53,7 @@ def inspect_container(docker_host: DockerHost, name: str) -> ContainerState | No
         name: The container's id or name.
 
     Raises:
-        UnreachableError: The engine does not answer, or not as an engine does.
+        UnreachableError: The engine does not answer, or its answer is not valid.
 
     """
     found = _ask(docker_host, f"/containers/{quote(name)}/json")
@@ -85,7 +85,7 @@ def inspect_image(docker_host: DockerHost, name: str) -> str:
         raise UnreachableError(
             f"the engine does not have the image {name}",
             where="image",
-            expected="an image that was built or pulled before",
+            expected="an image that was built or pulled",
             hint=f"docker pull {name}",
         )
     return str(found["Id"])
@@ -95,7 +95,7 @@ def kernel_version(docker_host: DockerHost) -> tuple[int, int]:
     """Return the version of the kernel that an engine runs on, as (major, minor).
 
     Raises:
-        UnreachableError: The engine does not answer, or not with the version of a Linux kernel.
+        UnreachableError: The engine does not answer, or does not run on a Linux kernel.
 
     """
     said = str((_ask(docker_host, "/version") or {}).get("KernelVersion", ""))
@@ -110,7 +110,7 @@ def kernel_version(docker_host: DockerHost) -> tuple[int, int]:
 
 
 def _ask(docker_host: DockerHost, path: str) -> Any:
-    """Return the answer to a GET request; None if the engine says that there is no such thing."""
+    """Return the answer to a GET request; None if the engine has no such object."""
     url = docker_host.url or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
     refuse_plain_tcp(url, docker_host)
     try:
@@ -149,7 +149,7 @@ def _connection(url: str, docker_host: DockerHost) -> http.client.HTTPConnection
 
 
 def _tls_context(docker_host: DockerHost) -> ssl.SSLContext | None:
-    """Return the TLS settings for the certificates at hand; None where there are none."""
+    """Return the TLS settings for the certificates at hand; None if there are none."""
     files = certificate_files(docker_host)
     if files is None:
         return None

@@ -1,4 +1,4 @@
-"""Tell a volume's name from a path of the Docker host, in one place."""
+"""Tells a volume's name from a path of the Docker host, in one place."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import docker.types
 
 
 def as_mount(source: str, target: str, *, read_only: bool) -> docker.types.Mount:
-    """Return the mount of a named volume, or of an absolute host path, at target."""
+    """Return the mount at target of a named volume, or of an absolute host path."""
     if source.startswith("/"):
         return docker.types.Mount(target, source, type="bind", read_only=read_only)
     return docker.types.Mount(target, source, type="volume", read_only=read_only)

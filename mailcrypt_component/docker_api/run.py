@@ -1,4 +1,4 @@
-"""Runs commands in a container, bounded in time.
+"""Runs commands in a container, with a limit on their time.
 
 Secrets travel as standard input, never as arguments or environment.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a command in a container has printed, and how it ended."""
+    """The output of a command in a container, and its exit code."""
 
     exit_code: int
     stdout: bytes
@@ -39,13 +39,13 @@ def execute(
     user: str = "",
     timeout: float,
 ) -> Result:
-    """Run a command in a container, bounded in time.
+    """Run a command in a container, with a limit on its time.
 
     Args:
         container: A running container.
         argv: The command; it is visible to others, so it holds no secret.
-        stdin: What the command reads; the place for secrets.
-        user: As whom; empty for the container's user.
+        stdin: The input of the command; the place for secrets.
+        user: The user who runs it; empty for the container's user.
         timeout: Seconds after which waiting stops.
 
     Raises:
@@ -63,7 +63,7 @@ def execute(
 
 
 def start_detached(container: Container, argv: Sequence[str]) -> None:
-    """Start a command in a container that runs on by itself; nobody sees what it prints.
+    """Start a command in a container without waiting for it; its output is discarded.
 
     Raises:
         UnreachableError: It could not be started.
@@ -79,7 +79,7 @@ def start_detached(container: Container, argv: Sequence[str]) -> None:
 
 
 def stream(container: Container, argv: Sequence[str], *, timeout: float) -> Iterator[bytes]:
-    """Run a command in a container and yield what it prints, as it comes.
+    """Run a command in a container and yield its output as it comes.
 
     Raises:
         UnreachableError: The container is gone, the time is up, or the command failed.
@@ -130,7 +130,7 @@ def _started(
 
 
 class Session(io.RawIOBase):
-    """A running command in a container: reading returns what it prints."""
+    """A running command in a container; reading returns its output."""
 
     def __init__(self, attached: Any) -> None:
         self._attached = attached
@@ -158,7 +158,7 @@ class Session(io.RawIOBase):
         return size
 
     def send(self, data: bytes) -> None:
-        """Write to its standard input."""
+        """Write to the command's standard input."""
         _raw(self._attached).sendall(data)
 
 
@@ -166,7 +166,9 @@ class Session(io.RawIOBase):
 def session(
     container: Container, argv: Sequence[str], *, name: str, timeout: float
 ) -> Iterator[Session]:
-    """Run a command in a container to talk with, bounded in time; it ends with its input.
+    """Run an interactive command in a container, with a limit on its time.
+
+    The command ends at the end of its input.
 
     Raises:
         UnreachableError: It could not be started, or the time was up.
@@ -197,11 +199,11 @@ def _too_slow(name: str, timeout: float, container: Container) -> UnreachableErr
 
 @contextmanager
 def _closing_at(stream: Any, timeout: float) -> Iterator[threading.Event]:
-    """Shut the stream down when the time is up, which ends any reading."""
+    """Shut down the stream when the time is up, which ends any reading."""
     expired = threading.Event()
 
     def hang_up() -> None:
-        with suppress(OSError):  # The other side may have done so already.
+        with suppress(OSError):  # The other side may have hung up already.
             _raw(stream).shutdown(socket.SHUT_RDWR)
 
     def expire() -> None:

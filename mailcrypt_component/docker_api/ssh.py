@@ -1,4 +1,4 @@
-"""Reach a Docker engine over SSH, as the docker command does.
+"""Reaches a Docker engine over SSH, as the docker command does.
 
 The Docker SDK's own way cannot attach to a command's streams.  Here a socket of
 this machine stands for the engine: each connection to it runs
@@ -22,8 +22,8 @@ from urllib.parse import urlsplit
 def tunnel(url: str, options: tuple[str, ...] = ()) -> str:
     """Return the ``unix://`` address that leads to the engine behind an ``ssh://`` one.
 
-    It is there until the program ends.  Nothing is asked: keys and host names are
-    those of the user's SSH configuration and agent.
+    It exists until the program ends.  SSH asks no question: keys and host names are those of
+    the user's SSH configuration and agent.
     """
     folder = Path(tempfile.mkdtemp(prefix="mailcrypt-ssh-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

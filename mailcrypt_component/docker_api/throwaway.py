@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 THROWAWAY_LABEL: Final = "mailcrypt.throwaway"
-"""On every throw-away container; its value is the Unix time it may live until."""
+"""The label of every throw-away container; its value is the Unix time at which it expires."""
 
 _START_SECONDS: Final = 60
-"""A container that was not started this long after its creation was left by a killed run."""
+"""The age in seconds at which a container that never started was left by a killed run."""
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def throwaway(
     hostname: str | None = None,
     ports: Mapping[str, Sequence[tuple[str, int]]] | None = None,
 ) -> Iterator[Container]:
-    """Run a container of the image that only waits, and remove it.
+    """Run a container of the image that only waits, and remove it afterwards.
 
     The container removes itself after ``lifetime`` seconds, or when the command ``waiting``
     ends.  Each run first removes the containers that a killed program left before it could
@@ -102,7 +102,7 @@ def _remove(container: Container) -> None:
     except docker.errors.NotFound:
         return
     except docker.errors.APIError as error:
-        if error.status_code != HTTPStatus.CONFLICT:  # It is being removed already.
+        if error.status_code != HTTPStatus.CONFLICT:  # The engine is removing it.
             raise
 
 

@@ -1,4 +1,4 @@
-"""Reads where the server's data lies: binds, further mounts, and what is kept in memory."""
+"""Reads the places of the server's data: binds, further mounts, and stores in memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MIB: Final = 1024 * 1024
 
 
 def read_binds(raw: RawSettings, custody: Custody) -> Mapping[str, Any]:
-    """Read which stores lie in a directory of the Docker host, or in an existing volume."""
+    """Read the stores that are a directory of the Docker host, or an existing volume."""
     binds = raw.typed("binds", dict, default={})
     raw.refuse_unknown(binds, tuple(BIND_TARGETS), "binds.")
     for name, path in binds.items():
@@ -58,7 +58,7 @@ _OWN_PATHS: Final = {
 
 
 def read_mounts(raw: RawSettings, custody: Custody) -> tuple[MountSettings, ...]:
-    """Read the further mounts; none may hide a path that the component mounts itself."""
+    """Read the further mounts; refuse one that hides a path which the component mounts."""
     used = {path: f"the {name} volume" for name, path in BIND_TARGETS.items()} | _OWN_PATHS
     mounts = []
     for where, fields in raw.items("mounts", ("source", "target", "read_only")):
@@ -68,7 +68,7 @@ def read_mounts(raw: RawSettings, custody: Custody) -> tuple[MountSettings, ...]
                 f"{where}.target",
                 f"{mount.target} is below {dms.CERTS_DIR}, which is memory and read-only",
                 "another path",
-                "mount it elsewhere, or keyCustody: disk",
+                "choose a target outside of it, or set keyCustody: disk",
             )
         if mount.target in used:
             raw.fault(
@@ -100,13 +100,13 @@ def _is_source(source: Any) -> bool:
 
 
 def read_index_cache(raw: RawSettings) -> tuple[IndexCache, int]:
-    """Read where Dovecot's index cache lies, and its size in MiB."""
+    """Read the place of Dovecot's index cache, and its size in MiB."""
     where = raw.choice("indexCache", raw.get("index_cache"), IndexCache, IndexCache.MEMORY)
     return where, _read_size(raw, "index_cache_size")
 
 
 def read_queue(raw: RawSettings, environment: Mapping[str, Any]) -> tuple[Queue, int]:
-    """Read where Postfix's queue lies, and its size in MiB.
+    """Read the place of Postfix's queue, and its size in MiB.
 
     Postfix refuses every mail unless 1.5 times its largest size is free (smtpd(8)).
     """
@@ -129,7 +129,7 @@ def _read_size(raw: RawSettings, name: str) -> int:
 
 
 def read_adopt_mail(raw: RawSettings) -> str | None:
-    """Read which other stack's mail store this stack takes over."""
+    """Read the mark of another stack's mail store that this stack takes over."""
     value = raw.get("adopt_mail")
     if value is None:
         return None

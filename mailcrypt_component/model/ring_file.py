@@ -1,4 +1,4 @@
-"""The ring file: what a server in memory custody tells whoever unlocks it; it holds no secret."""
+"""The ring file, by which a locked server describes its ring to ``mailcrypt unlock``; no secret."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from mailcrypt_component.model.errors import FormatError
 
 RING_PATH: Final = "/etc/mailcrypt/ring.json"
-"""Where it lies in the server's container."""
+"""The file's path in the server's container."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class RingFile:
     configuration_path: str
 
     def as_text(self) -> str:
-        """Return the file's content, which ``read_ring_file`` takes again."""
+        """Return the file's content for ``read_ring_file``."""
         facts = {
             "keys": [{"name": name, "keyId": key_id} for name, key_id in self.keys],
             "configuration": self.configuration,
@@ -34,7 +34,7 @@ def read_ring_file(text: str) -> RingFile:
     """Read a ring file.
 
     Raises:
-        FormatError: It is not one.
+        FormatError: The text is not a ring file.
 
     """
     try:

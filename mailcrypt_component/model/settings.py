@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class TlsMode(StrEnum):
-    """Where the certificate for IMAP and SMTP comes from."""
+    """The source of the certificate for IMAP and SMTP."""
 
     SELF_SIGNED = "self-signed"
     PROVIDED = "provided"
@@ -85,7 +85,7 @@ class TlsSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything a user chose, checked."""
+    """All settings of a server, checked."""
 
     image: Any
     hostname: Any
@@ -132,10 +132,10 @@ STORES: Final = {
     "logs": dms.LOG_DIR,
     "config": dms.CONFIG_DIR,
 }
-"""The volumes every server has, by name, with their path in the container."""
+"""The volumes that every server has, by name, with their path in the container."""
 
 BIND_TARGETS: Final = {**STORES, "certs": dms.CERTS_DIR}
-"""What may lie in a directory of the Docker host instead, by name."""
+"""The stores that may be a directory of the Docker host instead, by name."""
 
 UNMARKED: Final = "unmarked"
 """The value of ``adoptMail`` for a mail store that carries no mark."""
@@ -144,5 +144,5 @@ DEFAULT_DEADLINE: Final = 120
 DEFAULT_COUNT_DEADLINE: Final = 1800
 DEFAULT_STOP_GRACE: Final = 60
 DEFAULT_MEMORY_SIZE: Final = 256
-"""MiB of the index cache and of the queue, where they lie in memory."""
+"""The size in MiB of the index cache and of the queue that are kept in memory."""
 PROBE_USER: Final = "mailcrypt-probe"
