@@ -1,8 +1,8 @@
-"""Write the declared accounts into a server's configuration folder.
+"""Writes the declared accounts into a server's configuration folder.
 
-Works through the Docker API alone, in a throw-away container that has the
-folder mounted, so a remote host needs no path of the operator's machine.  A
-running docker-mailserver notices the change by itself within seconds.
+This goes through the Docker API alone, in a throw-away container with the folder mounted, so a
+remote host needs no path of the operator's machine.  A running docker-mailserver notices the
+change by itself within seconds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def write_accounts(wanted: AccountsPlan) -> str:
     """Merge the accounts into the configuration folder, each file atomically.
 
     Returns:
-        What was written, in one line.
+        One line about what was written.
 
     Raises:
         UnreachableError: The engine, the image or the folder did not answer.
@@ -50,11 +50,13 @@ def write_accounts(wanted: AccountsPlan) -> str:
             aliases = keep_to_itself(old[3], old[2], wanted.probe)
             new = (merged.accounts, merged.receive_access, merged.record, aliases)
             if _write(container, old, new):
-                return f"{len(wanted.declared)} declared accounts, and the probe's, are written"
+                number = len(wanted.declared)
+                return f"wrote {number} account{'s' if number != 1 else ''} and the probe account"
     raise UnreachableError(
-        "it changes all the time",
+        f"another program changed the accounts during each of {_TRIES} attempts",
         where=dms.CONFIG_DIR,
-        expected="nobody else at work on the accounts for a second",
+        expected="no other change of the accounts for a second",
+        hint="pulumi up",
     )
 
 

@@ -1,4 +1,4 @@
-"""Stops a server that would store mail in clear, or for nobody to read."""
+"""Stops a server that would store mail in clear, or unreadable for ever."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def prove_or_stop(
         unrecorded: Called if a proof held and its verdict could not be written.
 
     Raises:
-        UnsafeError: The server would store mail in clear or for nobody to read; the message
+        UnsafeError: The server would store mail in clear or unreadable for ever; the message
             says whether it was stopped, and how to go on.
-        ProofError: The server is not what it should be; it runs on.
-        UnreachableError: It could not be found out; the server runs on.
+        ProofError: The server is not as declared; it runs on.
+        UnreachableError: The proof could not be completed; the server runs on.
 
     """
     try:
@@ -44,11 +44,11 @@ def prove_or_stop(
         ) from None
 
 
-_HINT = "mend that, then pulumi up --refresh"
+_HINT = "fix that, then pulumi up --refresh"
 
 
 def _stopped(target: Target) -> str:
-    """Stop the server gracefully; return what became of it."""
+    """Stop the server gracefully; return the result as a clause of a message."""
     try:
         find_container(target).stop()
     except (*NOT_ANSWERING, MailCryptError) as error:

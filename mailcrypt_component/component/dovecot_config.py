@@ -14,11 +14,11 @@ class DovecotConfig(pulumi.ComponentResource):
     """The compiled configuration of Dovecot, with its dialect and digest."""
 
     files: pulumi.Output[DovecotFiles]
-    """Every compiled text; they hold paths, never a key."""
+    """The compiled texts; they hold paths, never a key."""
     dialect: pulumi.Output[str]
-    """The Dovecot dialect they are written in, 2.3 or 2.4."""
+    """The Dovecot dialect of the texts, 2.3 or 2.4."""
     digest: pulumi.Output[str]
-    """Their SHA-256, 64 hex digits."""
+    """The SHA-256 of the texts, 64 hex digits."""
     asset: pulumi.Output[pulumi.StringAsset]
     """``10-custom.conf`` as an asset, to be placed elsewhere."""
 
@@ -54,7 +54,7 @@ def _dialect(
 
 
 def _ask_dialect(docker_host: DockerHost, image: str) -> Dialect:
-    """Ask the image; the Docker SDK is only imported when there is something to ask."""
+    """Ask the image; import the Docker SDK only if there is something to ask."""
     from mailcrypt_component.checks.dialect import ask_dialect  # noqa: PLC0415
 
     return ask_dialect(docker_host, image)

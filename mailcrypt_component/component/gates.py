@@ -1,8 +1,8 @@
 """Gates: resources that exist only while what they check holds.
 
-A gate is a ``pulumi.Stash`` of public facts with a hook before it is created or
-updated.  A check that fails leaves the gate out of the state, so the next ``up``
-checks again; one that held and whose facts have not changed costs nothing.
+A gate is a ``pulumi.Stash`` of public facts with a hook before it is created or updated.  A gate
+whose check fails is not in the state, so the next ``up`` checks again.  A gate that held costs
+nothing while its facts do not change.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _T = TypeVar("_T")
 class GateRun:
     """One run of a gate's check.
 
-    ``previous`` holds the facts with which the gate held before, None if it never did; ``say``
+    ``previous`` holds the facts with which the gate last held; None if it never held.  ``say``
     reports progress.
     """
 
@@ -48,9 +48,9 @@ def gate(
 
     Args:
         name: The gate's resource name, unique in the program.
-        facts: What, when it changes, makes the check run again; no secrets.
-        check: Raises MailCryptError, or returns what it saw.
-        needs: What ``check`` is called with; may be secret, is not stored.
+        facts: Values whose change makes the check run again; no secrets.
+        check: Raises MailCryptError, or returns what it found.
+        needs: The argument of ``check``; it may be secret and is not stored.
         opts: Parent and dependencies.
 
     """
@@ -78,19 +78,19 @@ def gate(
 def _end_undisturbed() -> None:
     """Ignore the interrupt that the engine sends to a program whose hook has failed.
 
-    The program ends by itself; interrupted on its way, it prints tracebacks of Pulumi's SDK.
+    The program ends by itself; an interrupt would make it print tracebacks of Pulumi's SDK.
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def behind(gate_: pulumi.Stash, value: Input[Any]) -> Output[Any]:
-    """Return the value, resolved only after the gate has held."""
+    """Return the value, which resolves only after the gate has held."""
     return pulumi.Output.all(value, gate_.input).apply(lambda both: both[0])
 
 
 def generate_once(name: str, secret: str, opts: pulumi.ResourceOptions) -> Output[str]:
-    """Keep the first value that was ever given, as a secret in the state."""
+    """Keep the first value that was ever passed, as a secret in the state."""
     keep = pulumi.ResourceOptions(ignore_changes=["input"])
     stash = pulumi.Stash(
         name,

@@ -1,4 +1,4 @@
-"""The key ring as resources: keys that are made once or brought along."""
+"""Declares the key ring: keys that are generated once, or given in the settings."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,8 +20,9 @@ from mailcrypt_component.model.settings import KeySettings, Settings
 class KeyRing(pulumi.ComponentResource):
     """The ring of keys, newest first; the first encrypts, the others only read.
 
-    A made key is not protected itself, since a retired key must be droppable by declaration
-    alone.  A protected guard depends on all of them instead: Pulumi deletes no key before it.
+    A generated key is not protected itself, since it must be possible to drop a retired key by
+    declaration alone.  Instead a protected guard depends on all keys, and Pulumi deletes no key
+    before the guard.
     """
 
     keys: pulumi.Output[list[PublicRingKey]]
@@ -81,7 +82,7 @@ class KeyRing(pulumi.ComponentResource):
 def _read_ring(
     declared: Sequence[KeySettings], pems: Sequence[str], dialect: Dialect | None
 ) -> list[PublicRingKey]:
-    """Read every key; what is true of the first one alone is that it must encrypt."""
+    """Read every key; the first one has to be of a kind that can encrypt."""
     return [
         read_public_key(key.name, pem, dialect, current=not number)
         if key.public_pem is not None
@@ -100,5 +101,5 @@ def _public_part(key: PublicRingKey) -> dict[str, str]:
 
 
 def _private_parts(keys: Sequence[PublicRingKey]) -> list[dict[str, Any]]:
-    """Return what escrow, encrypt and unlock read from the state."""
+    """Return the values that escrow, encrypt and unlock read from the state."""
     return [{"name": key.name, "pem": key.private_pem} for key in keys if isinstance(key, RingKey)]

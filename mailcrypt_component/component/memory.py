@@ -1,7 +1,7 @@
-"""What lies in memory: tmpfs volumes, and the keeper container that holds them.
+"""Declares the tmpfs volumes, and the keeper container that holds them.
 
 Docker keeps a tmpfs volume as long as one container mounts it.  The keeper does nothing else,
-so that the server can be restarted or replaced without losing what lies there.
+so the server can be restarted or replaced without losing the content of the volumes.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from mailcrypt_component.model.settings import Settings
 
 @dataclass(frozen=True)
 class MemoryVolume:
-    """A tmpfs volume: its size in MiB, its root's mode, and where it is mounted."""
+    """A tmpfs volume: its size in MiB, its root's mode, and its mount point."""
 
     size: int
     mode: str
@@ -72,7 +72,7 @@ def declare_unlock(
     """Declare the gate that brings the private keys into memory, if the ring holds them.
 
     Returns:
-        What the server has to wait for.
+        The resources that the server has to wait for.
 
     """
     if keeper is None:
@@ -100,10 +100,10 @@ def _declare_volume(
     has_noswap: pulumi.Output[bool],
     claim: pulumi.Resource,
 ) -> docker.Volume:
-    """Declare a tmpfs volume that is never swapped out, as far as the host's kernel knows how.
+    """Declare a tmpfs volume, which is never swapped out if the host's kernel supports that.
 
-    The options are a part of its name: Docker does not change an existing volume's options, and
-    an update could not remove the old one while it is in use.
+    Its name contains a hash of its options: Docker does not change the options of an existing
+    volume, and an update could not remove the old volume while it is in use.
     """
     name = f"{scope.full_name}-{short}-{volume.size}m"
     options = f"size={volume.size}m,mode={volume.mode}"

@@ -1,4 +1,4 @@
-"""Small conversions of outputs that the rooms of the graph share."""
+"""Converts outputs for the modules of the graph."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar

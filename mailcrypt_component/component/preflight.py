@@ -1,4 +1,4 @@
-"""The gate in front of the server: tries what it would be made of before anything is touched."""
+"""Declares the gate in front of the server, which tries its parts before any change."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -42,7 +42,7 @@ def declare_preflight(scope: Scope, parts: ContainerParts) -> pulumi.Stash:
 
 
 def _without_secrets(settings: Settings) -> Settings:
-    """Return the settings without what could be secret, which is passed on as such."""
+    """Return the settings without those that could be secret, which are passed on as such."""
     return replace(
         settings,
         accounts=(),

@@ -1,4 +1,4 @@
-"""The gate behind the server: holds only while the server that runs now is proven."""
+"""Declares the gate behind the server, which holds only while the running server is proven."""
 
 import json
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from mailcrypt_component.model.settings import PortSettings
 def declare_target(
     scope: Scope, parts: ContainerParts, server: docker.Container, password: pulumi.Output[str]
 ) -> pulumi.Output[Target]:
-    """Return what a proof needs to know of the server; secret."""
+    """Return the description of the server for its proof; secret."""
     settings = scope.settings
 
     def read(facts: Sequence[Any]) -> Target:
@@ -54,7 +54,7 @@ def declare_proof(
     keeper: docker.Container | None,
     target: pulumi.Output[Target],
 ) -> pulumi.Stash:
-    """Declare the gate; its facts are about the containers that run now."""
+    """Declare the gate; its facts describe the containers that run now."""
     facts = {
         "server": scope.now(server),
         "keeper": scope.now(keeper) if keeper else None,
@@ -73,7 +73,7 @@ def deployed(
     target: pulumi.Output[Target],
     accounts: Accounts,
 ) -> pulumi.Output[str]:
-    """Return what the commands need of this server, as JSON; secret."""
+    """Return the description of this server for the commands, as JSON; secret."""
     facts = {
         "containerName": server.name,
         "imageId": parts.image,
@@ -94,7 +94,7 @@ def endpoints(scope: Scope) -> pulumi.Output[dict[str, str]]:
 
 
 def _endpoints(ports: Sequence[PortSettings]) -> dict[str, str]:
-    """Return one binding for each service: the first that is stated."""
+    """Return one binding for each service: the first one that is declared."""
     names = {number: service for service, number in dms.PORTS.items()}
     found: dict[str, str] = {}
     for port in ports:

@@ -1,4 +1,4 @@
-"""What every part of one server shares: its names, its settings, and the engine it is on."""
+"""The names, the settings and the engine that every part of one server shares."""
 
 import json
 import os
@@ -19,15 +19,15 @@ from mailcrypt_component.model.settings import Settings
 
 _T = TypeVar("_T")
 _NOSWAP: Final = (6, 4)
-"""The first kernel whose tmpfs takes the mount option noswap."""
+"""The first kernel whose tmpfs has the mount option noswap."""
 
 
 class Scope:
     """One server's names, settings, engine and resource options.
 
-    ``settings`` holds what must be known when the graph is declared; a value in it that another
-    resource produces is still an Output.  ``value`` gives such values once they are known and
-    checked.
+    ``settings`` holds the values that must be known when the graph is declared; a value that
+    another resource produces is still an Output there.  ``value`` returns such values once they
+    are known and checked.
     """
 
     def __init__(
@@ -39,16 +39,16 @@ class Scope:
     ) -> None:
         self.name = name
         self.full_name = f"{name}-{pulumi.get_stack()}"
-        """The container's name on the Docker host, and the beginning of every other."""
+        """The container's name on the Docker host, and the prefix of every other name."""
         self.settings = settings
         self._args = pulumi.Output.from_input(dict(args))
         self._parent = parent
         self._provider = self._make_provider()
         self.docker_host = self._docker_host()
-        """The engine that the gates ask: the one that the resources go to; secret."""
+        """The engine of the resources, which the gates ask; secret."""
 
     def value(self, read: Callable[[Settings], _T]) -> pulumi.Output[_T]:
-        """Return what is no secret of the settings, once all of them are known and checked."""
+        """Return a value of the settings that is not secret, once all are known and checked."""
         return public(self._args.apply(lambda args: read(plainly(read_settings, args))))
 
     def child(
@@ -58,7 +58,7 @@ class Scope:
         protect: bool = False,
         keep: bool = False,
     ) -> pulumi.ResourceOptions:
-        """Return options of a resource; protection from outside never freezes the server."""
+        """Return options of a resource; protection of the component never freezes the server."""
         return pulumi.ResourceOptions(
             parent=self._parent,
             depends_on=list(depends_on),
@@ -67,15 +67,15 @@ class Scope:
         )
 
     def on_engine(self, **options: Any) -> pulumi.ResourceOptions:
-        """Return options of a Docker resource; it goes to dockerHost if that is set."""
+        """Return the options of a Docker resource; it goes to dockerHost if that is set."""
         chosen = pulumi.ResourceOptions(provider=self._provider) if self._provider else None
         return pulumi.ResourceOptions.merge(self.child(**options), chosen)
 
     def now(self, container: docker.Container) -> pulumi.Output[Any]:
-        """Return what the engine says now of a container, in previews and in every update.
+        """Return the current state of a container, in previews and in every update.
 
-        The state knows what a container was when it was created.  With this among its facts, a
-        gate runs again after a container was removed, stopped or started behind Pulumi's back.
+        Pulumi's state describes the container at its creation.  With the current state among its
+        facts, a gate runs again after a container was removed, stopped or started outside Pulumi.
         """
         if is_mocked():
             return pulumi.Output.from_input({"id": container.id})
@@ -85,7 +85,7 @@ class Scope:
     def has_noswap(self) -> pulumi.Output[bool]:
         """Return whether the engine's kernel can keep a tmpfs out of swap (Linux 6.4).
 
-        An older one is fine without swap, which the unlock gate checks.
+        An older kernel is fine on a host without swap, which the unlock gate checks.
         """
         if is_mocked():
             return pulumi.Output.from_input(True)
@@ -102,7 +102,7 @@ class Scope:
         return public(asked.apply(lambda found: list(found.bindings) if found else []))
 
     def image(self) -> pulumi.Output[str]:
-        """Return the image's id: pulled by name, given, or known to the engine by any name."""
+        """Return the image's id, whether the image is pulled by name or known to the engine."""
         image = self.settings.image
         if not isinstance(image, str):
             asked = pulumi.Output.all(self.docker_host, image)

@@ -33,7 +33,7 @@ from mailcrypt_component.model.read_settings import read_settings
 
 
 class MailCryptServer(pulumi.ComponentResource):
-    """A docker-mailserver whose stored mail is encrypted, and proven to be.
+    """A docker-mailserver that encrypts all stored mail, and is proven to do so.
 
     Every output resolves only after the proof has held, so nothing can be built
     on a server that is not proven.
@@ -44,11 +44,11 @@ class MailCryptServer(pulumi.ComponentResource):
     container_id: pulumi.Output[str]
     """The id of the server's container."""
     container_name: pulumi.Output[str]
-    """The name of the server's container, by which it is reached on its network."""
+    """The name of the server's container, which other containers on its network can resolve."""
     network: pulumi.Output[str]
     """The name of the server's network."""
     volumes: pulumi.Output[dict[str, str]]
-    """Where mail, state, logs and config lie: volume names or host paths."""
+    """The volume names or host paths of mail, state, logs and config."""
     public_key: pulumi.Output[str]
     """The current public key as PEM."""
     key_id: pulumi.Output[str]
@@ -62,11 +62,11 @@ class MailCryptServer(pulumi.ComponentResource):
     config_digest: pulumi.Output[str]
     """The SHA-256 of the compiled Dovecot configuration, 64 hex digits."""
     exposure: pulumi.Output[list[dict[str, str]]]
-    """What whoever takes the Docker host's disk can read by these settings, part by part."""
+    """The data on the Docker host's disk that remains readable by these settings, by kind."""
     account_passwords: pulumi.Output[dict[str, str]]
-    """The passwords that were made, by address; secret."""
+    """The generated passwords, by address; secret."""
     verify_target: pulumi.Output[str]
-    """What the commands need of this server, as JSON; secret."""
+    """The description of this server for the commands, as JSON; secret."""
 
     def __init__(
         self,
@@ -123,5 +123,5 @@ class MailCryptServer(pulumi.ComponentResource):
         self.account_passwords = behind(proof, made)
         facts = deployed(scope, parts, server, target, accounts)
         self.verify_target = behind(proof, facts)
-        # The commands look at a server whose proof failed, too: this waits for no proof.
+        # This output does not wait for the proof, because commands inspect unproven servers, too.
         self.register_outputs({"verifyTarget": facts})

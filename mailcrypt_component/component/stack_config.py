@@ -1,6 +1,6 @@
 """Reads the ``mailcrypt:*`` configuration of a stack into the component's arguments.
 
-What the stack's file keeps as a secret stays one: its values become secret Outputs.
+Secrets of the stack's file stay secret: their values become secret Outputs.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def args_of_stack() -> MailCryptServerArgs:
 
 
 def _value(text: str) -> Any:
-    """Undo what the engine does to values: everything but a string travels as JSON."""
+    """Decode a value of the engine, which passes everything but a string as JSON."""
     if text in {"true", "false"} or text[:1] in {"[", "{"}:
         return json.loads(text)
     return int(text) if text.isdecimal() else text
@@ -59,8 +59,8 @@ def _value(text: str) -> Any:
 def _secret(name: str, value: Any) -> Any:
     """Return a value of the configuration with its secret parts as Outputs.
 
-    Pulumi marks a whole setting as secret if one value in it is.  Names, curves and the
-    variables that decide what is declared have to be known when the graph is made.
+    Pulumi marks a whole setting as secret if one value in it is secret.  Names, curves and
+    decisive variables have to be known when the graph is declared.
     """
     if name == "environment":
         return {key: part if is_decisive(key) else _hidden(part) for key, part in value.items()}

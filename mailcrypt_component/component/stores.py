@@ -1,4 +1,4 @@
-"""The server's volumes and network, and the gate that claims their names on the engine."""
+"""Declares the server's volumes and network, and the gate that claims their names."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from mailcrypt_component.model.settings import STORES
 
 @dataclass(frozen=True)
 class Stores:
-    """Where mail, state, logs and config lie: a volume's name or a path on the Docker host.
+    """The places of mail, state, logs and config: volume names, or paths on the Docker host.
 
     ``identity`` is the stack's own; the mail store carries it as a mark.  ``claim`` is the gate
     in front of every name that is used on the engine.
@@ -46,8 +46,8 @@ def declare_stores(scope: Scope) -> Stores:
 def _guard(scope: Scope, volumes: Sequence[docker.Volume]) -> None:
     """Declare a protected resource that Pulumi has to delete before any volume.
 
-    The volumes are not protected themselves, since moving a store to a path must be possible by
-    declaration alone.
+    The volumes are not protected themselves, since it must be possible to move a store to a path
+    by declaration alone.
     """
     pulumi.Stash(
         f"{scope.name}-volumes-guard",
@@ -57,7 +57,7 @@ def _guard(scope: Scope, volumes: Sequence[docker.Volume]) -> None:
 
 
 def declare_network(scope: Scope, claim: pulumi.Resource) -> pulumi.Output[str]:
-    """Return the name of the network: the given one, or one of its own."""
+    """Return the name of the network, which is the given one or a new one."""
     if scope.settings.network is not None:
         return pulumi.Output.from_input(scope.settings.network)
     made = docker.Network(
@@ -69,7 +69,7 @@ def declare_network(scope: Scope, claim: pulumi.Resource) -> pulumi.Output[str]:
 def _claim(scope: Scope) -> tuple[pulumi.Output[str], pulumi.Stash]:
     identity = public(generate_once(f"{scope.name}-identity", new_identity(), scope.child()))
     volumes = [_volume_name(scope, store) for store in STORES if store not in scope.settings.binds]
-    # The settings are among what it waits for: nothing is made with a wrong one.
+    # The claim waits for the settings, so nothing is made with a wrong one.
     checked = scope.value(lambda settings: settings.adopt_mail)
     claim = pulumi.Output.all(scope.docker_host, identity, checked).apply(
         lambda found: Claim(
@@ -88,7 +88,7 @@ def _volume(
     scope: Scope, store: str, identity: pulumi.Output[str], claim: pulumi.Resource
 ) -> docker.Volume:
     options = scope.on_engine(depends_on=[claim], keep=scope.settings.keep_mail)
-    # A renamed stack, or one from before there were identities, keeps its volumes.
+    # A renamed stack, or one from before identities existed, keeps its volumes.
     kept = pulumi.ResourceOptions(ignore_changes=["name", "labels"])
     return docker.Volume(
         f"{scope.name}-{store}",
@@ -103,7 +103,7 @@ def _volume_name(scope: Scope, store: str) -> str:
 
 
 def _claim_names(claim: Claim, _: GateRun) -> str:
-    """Import what talks to engines only when it is needed; it would slow down each no-op."""
+    """Run the check; it imports the Docker SDK only here, as that would slow down each no-op."""
     from mailcrypt_component.checks.preflight.claim import claim_names  # noqa: PLC0415
 
     return claim_names(claim)

@@ -1,1 +1,1 @@
-"""What whoever takes the disk can read."""
+"""Finds out which data on a server's disk is readable."""

@@ -1,4 +1,4 @@
-"""Says from the settings alone what of the disk remains readable; asks no server."""
+"""Lists the readable data on the disk by the settings alone; asks no server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def declared(settings: Settings) -> tuple[Finding, ...]:
-    """Return what whoever takes the Docker host's disk can read by declaration."""
+    """Return the data on the Docker host's disk that is readable by declaration."""
     return (_key(settings), _index_cache(settings), _queue(settings), _metadata())
 
 

@@ -1,4 +1,4 @@
-"""What is exposed to whoever takes the disk: one finding for each kind of data, and a grade."""
+"""One finding for each kind of data that a disk may expose, and the grade of all findings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Exposed(StrEnum):
-    """What whoever has the disk learns from one kind of data, from nothing to everything."""
+    """The content that one kind of data exposes, from nothing to everything."""
 
     NOTHING = "nothing"
     METADATA = "metadata"
@@ -29,7 +29,7 @@ class Grade(StrEnum):
     CLOSED = "closed"
     """Neither mail nor key can be read; metadata may be."""
     UNKNOWN = "not known"
-    """Something could not be looked at, and nothing worse was found."""
+    """Something could not be checked, and nothing worse was found."""
     LEAKING = "leaking"
     """The text of some mail can be read."""
     OPEN = "open"
@@ -47,7 +47,7 @@ _GRADES = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One kind of data: what it exposes, how that was found out, and what changes it."""
+    """One kind of data with what it exposes, the evidence, and the change that helps."""
 
     part: str
     exposed: Exposed

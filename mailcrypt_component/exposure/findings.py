@@ -1,4 +1,4 @@
-"""Judges what a survey saw: one finding for each kind of data, most secret first."""
+"""Judges a survey: one finding for each kind of data, most secret first."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def judge(survey: Survey, public_pems: Sequence[str]) -> tuple[Finding, ...]:
     """Return the findings on a server.
 
     Args:
-        survey: What was seen.
-        public_pems: The ring's public keys, to recognise its private ones.
+        survey: The survey of the server.
+        public_pems: The ring's public keys, by which its private keys are recognised.
 
     """
     return (_key(survey, public_pems), *(look(survey) for look in _LOOKS))
@@ -56,7 +56,7 @@ def _mails(survey: Survey) -> Finding:
             "mail",
             Exposed.UNKNOWN,
             f"format {driver or 'not stated'}",
-            "take mail_location and mail_driver out of dovecot.cf",
+            "remove mail_location and mail_driver from dovecot.cf",
         )
     if "mail_crypt" not in survey.dovecot:
         return Finding("mail", Exposed.TEXT, "mail_crypt is not loaded", "pulumi up")
@@ -64,7 +64,7 @@ def _mails(survey: Survey) -> Finding:
         "mail",
         Exposed.METADATA,
         "Maildir, encrypted as it is stored; names, sizes, times and flags can be read",
-        "mailcrypt audit counts what was stored in clear before",
+        "mailcrypt audit counts the mail that was stored in clear before",
     )
 
 
@@ -73,7 +73,10 @@ def _attachments(survey: Survey) -> Finding:
         where = survey.setting(name)
         if where:
             return Finding(
-                "attachments", Exposed.TEXT, f"kept apart in {where}", f"take {name} out"
+                "attachments",
+                Exposed.TEXT,
+                f"stored apart in {where}",
+                f"remove the setting {name}",
             )
     return Finding("attachments", Exposed.NOTHING, "part of their mails")
 
@@ -88,7 +91,7 @@ def _index_cache(survey: Survey) -> Finding:
         return Finding(
             "index cache",
             Exposed.TEXT,
-            f"in memory now; {_counted(files, 'file')} of before on the disk",
+            f"in memory now; {_counted(files, 'old file')} on the disk",
             f"find {dms.MAIL_DIR} -name dovecot.index.cache -delete",
         )
     return Finding("index cache", Exposed.NOTHING, f"in memory at {CACHE_DIR}")
@@ -100,7 +103,7 @@ def _full_text(survey: Survey) -> Finding:
         return Finding("full-text index", Exposed.UNKNOWN, "doveconf does not answer")
     elsewhere = survey.setting("fts_solr_url") or survey.setting("fts_driver")
     elsewhere = elsewhere or survey.setting("fts") or ""
-    change = "take the fts plugin out of dovecot.cf and of files mounted into conf.d"
+    change = "remove the fts plugin from dovecot.cf and from files mounted into conf.d"
     if files:
         seen = f"{_counted(files, 'file')} below {dms.MAIL_DIR}"
         return Finding("full-text index", Exposed.TEXT, seen, change)
@@ -129,7 +132,7 @@ def _temporary(survey: Survey) -> Finding:
     if on_disk:
         names = ", ".join(dict.fromkeys(on_disk))
         seen = f"large mails pass {names} on a disk in clear"
-        return Finding("temporary files", Exposed.TEXT, seen, "take mail_temp_dir out")
+        return Finding("temporary files", Exposed.TEXT, seen, "remove the setting mail_temp_dir")
     return Finding("temporary files", Exposed.NOTHING, f"in memory at {where}")
 
 
@@ -156,7 +159,7 @@ def _archive(survey: Survey) -> Finding:
     found = [f"{name} = {survey.postfix[name]}" for name in names if survey.postfix.get(name)]
     if found:
         seen = f"{'; '.join(found)}: encrypted here if the address is one of this server"
-        return Finding("archive copies", Exposed.UNKNOWN, seen, "look where that address leads")
+        return Finding("archive copies", Exposed.UNKNOWN, seen, "check the server of that address")
     return Finding("archive copies", Exposed.NOTHING, "Postfix sends none")
 
 

@@ -2,8 +2,8 @@
 
 Reads a question as JSON from standard input: ``changed`` (paths that differ from the image),
 ``places`` (folders by name) and ``settings`` (names of Dovecot's and Postfix's settings).
-Prints one JSON object.  No content of any file leaves the container: of a private key only the
-SHA-256 of its public key in DER is told.
+Prints one JSON object.  No content of any file leaves the container; for a private key it prints
+only the SHA-256 of its public key in DER.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def on_disk(path: str, mounts: Mounts) -> bool:
 
 
 def files_below(root: str) -> Iterator[str]:
-    """Yield every regular file below a folder that is not a mail; links are not followed."""
+    """Yield every regular file below a folder except mails; follow no links."""
     for folder, folders, names in os.walk(root):
         if "dovecot-uidlist" in names:
             folders[:] = [name for name in folders if name not in MAIL_FOLDERS]
@@ -61,7 +61,7 @@ def files_below(root: str) -> Iterator[str]:
 
 
 def candidates(changed: Sequence[str], mounts: Mounts) -> Iterator[tuple[str, int]]:
-    """Yield files on a disk that could hold a key, and how large they may be.
+    """Yield files on a disk that could hold a key, each with its largest size.
 
     A changed file of the layer may be a core dump; those of a volume are small.
     """
@@ -118,7 +118,7 @@ def deleted_with_key(mounts: Mounts) -> list[str]:
 
 
 def count(root: str, pattern: str) -> int:
-    """Return how many files that are not empty match a pattern below a folder."""
+    """Return the number of non-empty files that match a pattern below a folder."""
     name = re.compile(pattern)
     return sum(1 for path in _walk(root) if name.search(path) and os.path.getsize(path) > 0)
 
@@ -133,7 +133,7 @@ def _walk(root: str) -> Iterator[str]:
 
 
 def ask(argv: Sequence[str]) -> str | None:
-    """Return what a command prints; None if it fails or is not there."""
+    """Return the output of a command; None if it fails or does not exist."""
     try:
         done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=SECONDS)
     except (OSError, subprocess.TimeoutExpired):
@@ -142,7 +142,7 @@ def ask(argv: Sequence[str]) -> str | None:
 
 
 def core_limit() -> str | None:
-    """Return the size that a core dump of Dovecot may have, as the kernel writes it."""
+    """Return the largest size of Dovecot's core dumps, as the kernel writes it."""
     for pid in (ask(["pidof", "dovecot"]) or "").split():
         with suppress(OSError):
             for line in Path(f"/proc/{pid}/limits").read_text().splitlines():

@@ -1,4 +1,4 @@
-"""Judges the Pulumi state: it holds the ring, encrypted, and may lie on the mail server's host."""
+"""Judges the Pulumi state, which holds the encrypted ring, if it is on the server's host."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ PART = "Pulumi state"
 def judge_state(
     *, on_this_host: bool, public_only: bool, environment: Mapping[str, str] | None = None
 ) -> Finding:
-    """Return what the state exposes on the disk of the Docker host.
+    """Return the finding about the state on the disk of the Docker host.
 
     Args:
         on_this_host: Whether the Docker engine is the one of this machine.
         public_only: Whether the ring holds no private key.
-        environment: The process's environment unless it is given.
+        environment: The variables; by default those of the process.
 
     """
     variables = os.environ if environment is None else environment
@@ -38,7 +38,7 @@ def judge_state(
     change = "a backend elsewhere, or publicPem keys"
     passphrase_file = variables.get("PULUMI_CONFIG_PASSPHRASE_FILE")
     if passphrase_file and Path(passphrase_file).exists():
-        seen = f"on this host with its passphrase beside it ({passphrase_file})"
+        seen = f"on this host together with its passphrase ({passphrase_file})"
         return Finding(PART, Exposed.KEY, seen, change)
     seen = f"on this host ({backend}), encrypted; its passphrase is not in a file named here"
     return Finding(PART, Exposed.METADATA, seen, change)

@@ -1,7 +1,7 @@
-"""Asks a running server what of it lies on a disk; changes nothing.
+"""Surveys which data of a running server is on a disk; changes nothing.
 
-One program in the container looks at mounts, files and settings; the engine tells which files
-of the container's layer changed, and where its own logs are.
+One program in the container reads mounts, files and settings; the engine lists the changed files
+of the container's layer, and the place of its own logs.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _DELETED: Final = 2
 """The kind of a change, as the engine writes it."""
 _POSTFIX: Final = ("always_bcc", "sender_bcc_maps", "recipient_bcc_maps", "queue_directory")
 
-# Where what beside the mail may hold mail's text lies, and which files count there.
+# The folders of other data that may hold the text of mail, and the files that count there.
 PLACES: Final[Mapping[str, tuple[str, str]]] = {
     "index cache": (dms.MAIL_DIR, r"/dovecot\.index\.cache$"),
     "full-text index": (
@@ -72,7 +72,7 @@ class Mount:
 
     @property
     def in_memory(self) -> bool:
-        """Whether what lies there is gone without power."""
+        """Whether its content is lost without power."""
         return self.file_system in {"tmpfs", "ramfs"}
 
 
@@ -86,10 +86,10 @@ class KeyFile:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What was seen of a server.
+    """The data of a server that were surveyed.
 
     ``certs`` are the digests of the private keys that Dovecot is given, on a disk or not.
-    ``files`` has for each of ``PLACES`` how many files lie there, and whether on a disk.
+    ``files`` has for each of ``PLACES`` the number of files, and whether they are on a disk.
     ``dovecot`` and ``postfix`` are None if the daemon's own tool did not answer.
     """
 
@@ -141,7 +141,7 @@ def survey(
     Args:
         server: The container.
         timeout: Seconds for all of it.
-        places: Where files are counted, which takes long in a large mail store.
+        places: The folders whose files are counted, which takes long in a large mail store.
 
     Raises:
         UnreachableError: The engine or the container did not answer.
@@ -168,7 +168,7 @@ def survey(
 
 
 def _changed_files(server: Container) -> list[str]:
-    """Return what differs in the container's layer from its image."""
+    """Return the files in the container's layer that differ from its image."""
     try:
         changes = server.diff() or []
     except NOT_ANSWERING as error:

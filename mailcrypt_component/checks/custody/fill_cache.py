@@ -1,11 +1,11 @@
 """Puts the newest mails of each mailbox into Dovecot's index cache; runs in the server's container.
 
-The cache lies in memory and is empty after a reboot.  Here each mailbox is looked at as mail
+The cache lies in memory and is empty after a reboot.  This program lists each mailbox as mail
 programs do, before its owner does.  EXAMINE and PEEK change no flag.
 
-Standard library only; run as root with the cache's folder and the number of mails a mailbox.
-Does nothing if the folder is no mount, stops when it is three quarters full, and gives way to
-a run that is under way.
+Standard library only; run as root with the cache's folder and the number of mails per mailbox.
+The program does nothing if the folder is no mount, stops when the folder is three quarters full,
+and ends at once if another run is under way.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ITEMS = (
     "(UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE PREVIEW"
     f" BODY.PEEK[HEADER.FIELDS ({HEADERS})])"
 )
-"""What mail programs list a mailbox with."""
+"""The items that mail programs fetch to list a mailbox."""
 
 
 class Session:
@@ -63,13 +63,13 @@ class Session:
                 return
 
     def end(self) -> None:
-        """End the process, whatever state it is in."""
+        """End the process in any state."""
         self._process.kill()
         self._process.wait()
 
 
 def mailbox_of(line: bytes) -> bytes | None:
-    """Return the mailbox's name in a line of LIST, quoted as it came; None if it has no mails."""
+    """Return the mailbox in a line of LIST, quoted as it came; None if it cannot hold mail."""
     found = re.fullmatch(rb'\* LIST \(([^)]*)\) (?:NIL|"(?:\\.|[^"])*") ([^{].*?)\r?\n', line)
     if found is None or b"\\noselect" in found[1].lower():
         return None
@@ -77,7 +77,7 @@ def mailbox_of(line: bytes) -> bytes | None:
 
 
 def number_of_mails(lines: list[bytes]) -> int:
-    """Return how many mails the answer to EXAMINE tells; 0 if it was refused."""
+    """Return the number of mails in the answer to EXAMINE; 0 if EXAMINE was refused."""
     for line in lines:
         if found := re.match(rb"\* (\d+) EXISTS", line):
             return int(found[1])
@@ -85,7 +85,7 @@ def number_of_mails(lines: list[bytes]) -> int:
 
 
 def is_full(folder: str) -> bool:
-    """Tell whether there is little room left, which new mail needs."""
+    """Tell whether too little room is left for new mail."""
     room = os.statvfs(folder)
     return room.f_bfree < (1 - FULL) * room.f_blocks
 

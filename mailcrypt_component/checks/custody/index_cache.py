@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 NEWEST: Final = 200
-"""Mails of each mailbox that a mail program shows first."""
+"""The number of mails that a mail program shows first in each mailbox."""
 _PROGRAM: Final = Path(__file__).with_name("fill_cache.py")
 
 
 def start_filling(server: Container) -> None:
-    """Start to fill the cache, if it lies in memory; nobody waits for it.
+    """Start to fill the cache in the background, if it lies in memory.
 
     Raises:
-        UnreachableError: It could not be started.
+        UnreachableError: The program could not be started.
 
     """
     program = _PROGRAM.read_text(encoding="utf-8")

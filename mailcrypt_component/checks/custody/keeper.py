@@ -1,4 +1,4 @@
-"""Finds a server's keeper and makes sure that what it holds is memory."""
+"""Finds a server's keeper and checks that its volumes are memory."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 _SECONDS: Final = 20.0
 _SWAPS_HEAD: Final = "\nFilename"
-"""How ``/proc/swaps`` begins, behind the last line of ``/proc/mounts``."""
+"""The first word of ``/proc/swaps``, which follows the last line of ``/proc/mounts``."""
 
 
 def find_keeper(client: DockerClient, server: str) -> Container:
     """Return the running keeper of a server.
 
     Raises:
-        CustodyError: There is none, or it belongs to another server.
+        CustodyError: It does not exist or run, or it belongs to another server.
 
     """
     name = f"{server}-keeper"
@@ -57,7 +57,7 @@ def find_keeper(client: DockerClient, server: str) -> Container:
 
 
 def find_server(client: DockerClient, server: str) -> Container | None:
-    """Return the running server of that name; None if it is not there or does not run."""
+    """Return the running server of that name; None if it does not exist or does not run."""
     try:
         found = client.containers.get(server)
     except docker.errors.NotFound:
@@ -71,13 +71,13 @@ def require_server(client: DockerClient, server: str) -> Container:
     """Return the running server of that name.
 
     Raises:
-        CustodyError: It is not there, does not run, or is not one of ours.
+        CustodyError: It does not exist, does not run, or was not deployed by this project.
 
     """
     found = find_server(client, server)
     if found is None:
         raise CustodyError(
-            f"no mail server of ours runs as container {server}",
+            f"no server of this project runs as container {server}",
             where="server",
             expected=f"a running container with label {SERVER_LABEL}={server}",
             hint=f"docker ps --all --filter label={SERVER_LABEL}",
@@ -86,16 +86,16 @@ def require_server(client: DockerClient, server: str) -> Container:
 
 
 def ring_of(server: Container) -> RingFile:
-    """Return what a server says of its ring.
+    """Return the ring file of a server.
 
     Raises:
-        CustodyError: Its private keys are on disk: there is nothing to lock or unlock.
+        CustodyError: It has none: its private keys are on disk, so it is never locked.
 
     """
     said = execute(server, ["cat", RING_PATH], timeout=_SECONDS)
     if said.exit_code:
         raise CustodyError(
-            f"it has no {RING_PATH}",
+            f"the container has no {RING_PATH}",
             where=f"container {server.name}",
             expected="a server with keyCustody: memory",
             hint="with keyCustody: disk the server is always unlocked",
@@ -104,7 +104,7 @@ def ring_of(server: Container) -> RingFile:
 
 
 def is_locked(server: Container) -> bool:
-    """Tell whether a running server waits for its private keys; never with custody on disk."""
+    """Tell whether a running server lacks its private keys; never with custody on disk."""
     if execute(server, ["test", "-e", RING_PATH], timeout=_SECONDS).exit_code:
         return False
     path = ring_of(server).configuration_path
@@ -112,7 +112,7 @@ def is_locked(server: Container) -> bool:
 
 
 def require_memory(keeper: Container) -> None:
-    """Make sure that the keys' folder is memory that is never written to a disk.
+    """Check that the keys' folder is memory that is never written to a disk.
 
     Raises:
         CustodyError: It is not a tmpfs, or one that can be swapped out.
@@ -123,7 +123,7 @@ def require_memory(keeper: Container) -> None:
 
 
 def check_memory(printed: str, keeper: str) -> None:
-    """Check what ``/proc/mounts`` and ``/proc/swaps`` of a keeper say, one after the other.
+    """Check the lines of ``/proc/mounts`` and ``/proc/swaps`` of a keeper, one after the other.
 
     Raises:
         CustodyError: The keys' folder is not a tmpfs, or one that can be swapped out.

@@ -20,9 +20,9 @@ _SECONDS: Final = 30.0
 
 
 def lock(docker_host: DockerHost, server: str) -> str:
-    """Remove the private keys from memory; return what was done, in one line.
+    """Remove the private keys from memory; return one line about the result.
 
-    The keeper is started anew, so that the next update notices and unlocks the server.
+    This restarts the keeper, so that the next update notices and unlocks the server.
 
     Raises:
         CustodyError: The keeper is missing or belongs to another server.
@@ -36,7 +36,7 @@ def lock(docker_host: DockerHost, server: str) -> str:
     if running is not None:
         reload_dovecot(running, end_sessions=True)
     keeper.restart(timeout=1)
-    return f"{server} is locked: it takes and encrypts mail, and nobody can read any"
+    return f"{server} is locked: it accepts and encrypts mail, but no mail can be read"
 
 
 def _run(container: Container, argv: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""What unlocking a server takes: values only."""
+"""The plan to unlock a server: values only."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 class UnlockPlan:
     """A server to unlock.
 
-    ``server`` is the container's name, ``keys`` the private keys in PEM by their path in the
-    container, ``configuration`` what names them to Dovecot, at ``configuration_path``.
+    ``server`` is the container's name.  ``keys`` holds the private keys in PEM by their path in
+    the container.  ``configuration`` is the text at ``configuration_path`` that names them to
+    Dovecot.
     """
 
     docker_host: DockerHost

@@ -1,13 +1,13 @@
 """Reloads Dovecot while no delivery is under way; runs in the mail server's container.
 
-A plain ``doveadm reload`` under load doubles mail: LMTP has stored a mail and answers 421, so
-Postfix delivers it again minutes later.  Here Postfix's queue manager stands still for a
-moment.  Postfix goes on taking mail; a guard lets the queue manager go on even if this program
-is killed.
+A plain ``doveadm reload`` under load duplicates mail: LMTP has stored a mail and answers 421, so
+Postfix delivers it again minutes later.  This program stops Postfix's queue manager for a
+moment.  Postfix goes on accepting mail, and a guard continues the queue manager even if this
+program is killed.
 
-Standard library only; sent to ``python3 -`` as text.  With the argument ``kick`` every session
-is ended, too.  Prints nothing; exits with 1 and a message on standard error if Dovecot does not
-come back.
+Standard library only; sent to ``python3 -`` as text.  With the argument ``kick`` it ends every
+session, too.  It prints nothing; it exits with 1 and a message on standard error if Dovecot does
+not come back.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LMTP = "/run/dovecot/lmtp"
 CONNECTED = "03"
 """The state of a connected socket in ``/proc/net/unix``."""
 OLD = ("dovecot/lmtp", "dovecot/config", "dovecot/imap-login", "dovecot/pop3-login")
-"""The processes that a reload replaces and that could still answer as before."""
+"""The processes that a reload replaces, and that could still answer with the old settings."""
 PATIENCE = 5.0
 """Seconds that deliveries under way, and old processes, may take to end."""
 GUARD_SECONDS = 15
@@ -61,7 +61,7 @@ def deliveries() -> int:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Wait for a condition; tell whether it came true in time."""
+    """Wait for a condition; tell whether it became true in time."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -110,7 +110,7 @@ def reload(*, kick: bool) -> bool:
         wait_until(lambda: not deliveries(), PATIENCE)
         old = processes(*OLD)
         subprocess.run(["doveadm", "reload"], check=True)  # noqa: S607
-        if kick:  # It fails if there is no session to end.
+        if kick:  # The command fails if there is no session to end.
             subprocess.run(["doveadm", "kick", "*"], check=False, capture_output=True)  # noqa: S607
         wait_until(lambda: not any(map(runs, old)), PATIENCE)
         return wait_until(lmtp_greets, START_SECONDS)

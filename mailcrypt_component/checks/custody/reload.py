@@ -16,7 +16,7 @@ _PROGRAM: Final = Path(__file__).with_name("quiet_reload.py")
 
 
 def reload_dovecot(server: Container, *, end_sessions: bool = False) -> None:
-    """Reload Dovecot; with ``end_sessions`` nobody stays logged in.
+    """Reload Dovecot; ``end_sessions`` also ends every session.
 
     Raises:
         UnreachableError: Dovecot did not come back, or the container does not answer.

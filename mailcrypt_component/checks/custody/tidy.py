@@ -1,4 +1,4 @@
-"""Removes what a former ring or former settings have left, once the new server is proven."""
+"""Removes the files of a former ring or former settings, once the new server is proven."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ set -eu
 find {dms.MAIL_DIR} -mindepth 3 -xdev \\( -name cur -o -name new -o -name tmp \\) -prune \\
   -o -type f -name dovecot.index.cache -print -exec rm -f -- {{}} +
 """
-"""A Maildir's folders of mails, which may be huge, lie three levels down: domain, user, folder."""
+"""The search skips the folders of mails, which may be huge, three levels down."""
 
 
 def tidy(target: Target) -> str:
     """Remove former keys from memory and former index caches from the disk.
 
     Args:
-        target: The server, which was proven.  With custody in memory, the keys that its ring
-            file does not name go; with the index cache in memory, those on the mail volume go.
+        target: The server, which was proven.  Custody in memory removes the keys that its ring
+            file does not name; an index cache in memory removes the caches on the mail volume.
 
     Returns:
-        What was removed, in one line; empty if there was nothing.
+        One line about what was removed; empty if there was nothing.
 
     Raises:
         CustodyError: The keeper is missing.

@@ -1,7 +1,7 @@
 """Unlocks a server: writes the private keys into the keeper's memory and reloads Dovecot.
 
-The keys travel as standard input of a command in the keeper.  They are never an argument, an
-environment variable, an upload or a file on any disk.
+The keys travel as standard input of a command in the keeper.  They never become an argument, an
+environment variable, an upload or a file on a disk.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ rmdir "$new"
 
 
 def unlock(plan: UnlockPlan) -> str:
-    """Write the keys where the server reads them; return what was done, in one line.
+    """Write the keys to the path where the server reads them; return one line about the result.
 
-    A server that runs already and reads this very configuration is reloaded; the newest mails
-    of each mailbox are then put back into its index cache, in the background.
+    If the server runs and reads this configuration, Dovecot is reloaded, and the newest mails of
+    each mailbox are put back into its index cache in the background.
 
     Raises:
-        CustodyError: The keeper is missing, belongs to another server, or holds a disk.
+        CustodyError: The keeper is missing, belongs to another server, or its volume is no memory.
         UnreachableError: The engine or the keeper did not answer.
 
     """
@@ -79,10 +79,10 @@ def unlock(plan: UnlockPlan) -> str:
 def unlock_running(
     docker_host: DockerHost, server: str, private_keys: Mapping[str, PrivateKey]
 ) -> str:
-    """Unlock a running server with keys from elsewhere; return what was done, in one line.
+    """Unlock a running server with given keys; return one line about the result.
 
-    The server itself says which keys its ring has and how Dovecot is told of them, so that
-    neither a stack nor Pulumi is needed.
+    The ring file of the server names the keys of its ring and holds the configuration for
+    Dovecot, so neither a stack nor Pulumi is needed.
 
     Args:
         docker_host: The engine that runs it.
@@ -99,7 +99,7 @@ def unlock_running(
     if missing:
         raise CustodyError(
             f"no private key for {', '.join(f'{name} ({key_id})' for name, key_id in missing)}",
-            where=f"the keys given for {server}, which stays as it was",
+            where=f"the keys given for {server}; nothing was changed",
             expected="every key of the server's ring",
             hint="use the escrow that was written after the last change of the ring",
         )
