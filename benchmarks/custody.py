@@ -18,11 +18,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
 from mailcrypt_component.checks.custody.index_cache import NEWEST
 from mailcrypt_component.dcrypt.encrypt import encrypt
 from mailcrypt_component.model.dialects import CACHE_DIR
 from tests.stacks import Stack
-from tests.thief.test_thief import keys_of
 
 SETTINGS = {"image": "mailcrypt-dms-dev:13", "dialect": "2.4"}
 ON_DISK = {"keyCustody": "disk", "indexCache": "disk"}
@@ -74,11 +76,9 @@ def compare_ups(runs: int) -> None:
 
 def fill(stack: Stack) -> None:
     """Put 10,000 encrypted mails into the inbox."""
-    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
-        load_pem_private_key,
-    )
-
-    public = load_pem_private_key(keys_of(stack)[0].encode(), None).public_key()
+    public = load_pem_public_key(stack.outputs()["publicKey"].encode())
+    if not isinstance(public, EllipticCurvePublicKey):
+        raise SystemExit(f"a key of the type {type(public)}")
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for number in range(MAILS):
