@@ -8,13 +8,12 @@ nothing while its facts do not change.
 from __future__ import annotations
 
 import asyncio
-import signal
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pulumi
 
+from mailcrypt_component.component.outputs import end_undisturbed
 from mailcrypt_component.model.errors import MailCryptError
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def gate(
         try:
             seen = await asyncio.to_thread(check, value, run)
         except MailCryptError as error:
-            _end_undisturbed()
+            end_undisturbed()
             raise RuntimeError(f"{name}: {error}") from None
         pulumi.log.info(f"{name}: {seen}")
 
@@ -73,15 +72,6 @@ def gate(
     hooks = pulumi.ResourceHookBinding(before_create=[bound], before_update=[bound])
     merged = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=hooks))
     return pulumi.Stash(name, input=facts, opts=merged)
-
-
-def _end_undisturbed() -> None:
-    """Ignore the interrupt that the engine sends to a program whose hook has failed.
-
-    The program ends by itself; an interrupt would make it print tracebacks of Pulumi's SDK.
-    """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def behind(gate_: pulumi.Stash, value: Input[Any]) -> Output[Any]:

@@ -6,6 +6,8 @@ Secrets of the stack's file stay secret: their values become secret Outputs.
 from __future__ import annotations
 
 import json
+import os
+import signal
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import pulumi
@@ -33,6 +35,7 @@ def args_of_stack() -> MailCryptServerArgs:
             message), or no engine answers.
 
     """
+    signal.signal(signal.SIGINT, _end_at_once)
     raw = runtime_config.CONFIG.get()
     args = {
         key.removeprefix(_PREFIX): _value(value)
@@ -76,3 +79,11 @@ def _secret(name: str, value: Any) -> Any:
 
 def _hidden(value: Any) -> pulumi.Output[Any]:
     return pulumi.Output.secret(value)
+
+
+def _end_at_once(*_: object) -> None:
+    """End a program that the engine interrupts because a resource has failed.
+
+    The engine has said what failed; Pulumi's SDK would print tracebacks of its own after that.
+    """
+    os._exit(1)
