@@ -82,7 +82,7 @@ schema: setup ## write schema.json anew from the component's arguments
 	@$(use) cd / && pulumi package get-schema "$$(command -v pulumi-resource-mailcrypt)" >$(CURDIR)/schema.json
 
 bench: image ## the benchmarks (paired, ratio in one run)
-	@$(use) for each in noop_up proof audit recover encrypt; do python -m benchmarks.$$each; done
+	@$(use) for each in noop_up proof custody throughput audit recover encrypt; do python -m benchmarks.$$each; done
 
 clean: ## remove the virtual environment, the built toolchain and the tests' caches
 	@rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -15,6 +15,7 @@ from tests.thief.mails import OTHER, USER, imap, submission
 SENDERS = 4
 PATIENCE = 5
 """Seconds after which a sender gives up: a network that is gone sends no answer at all."""
+PAUSE = 0.1
 _ID = re.compile(rb"\r\nX-Load: (\w+)\r\n")
 
 
@@ -69,7 +70,8 @@ class Stream:
             ):
                 while not self._stop.is_set():
                     self._send(client, *load_mail(next(numbers)))
-            time.sleep(0.05)
+                    self._stop.wait(PAUSE)
+            self._stop.wait(PAUSE)
 
     def _send(self, client, name, mail):
         self.uncertain[name] = mail

@@ -61,7 +61,7 @@ class TestReboots:
         with disk_engine(f"reboots{dialect.replace('.', '')}") as engine:
             engine.load(IMAGES[dialect])
             stack = EngineStack(tmp_path, "reboots", engine)
-            stack.green(image=IMAGES[dialect], dialect=dialect, accounts=ACCOUNTS)
+            stack.green(image=IMAGES[dialect], dialect=dialect, accounts=ACCOUNTS, deadline=120)
             install_sieve(stack)
             number_of_mails(stack)  # Asks for the passwords once.
             stream = Stream(stack)
