@@ -136,7 +136,8 @@ def test_each_dependency_is_a_range():
 
 def test_the_lock_holds_every_dependency():
     """Whoever adds one runs engine/lock."""
-    locked = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.txt").read_text(), re.M))
+    lock = (ROOT / "requirements.txt").read_text()
+    locked = set(re.findall(r"^([a-z0-9-]+)==", lock, re.MULTILINE))
     assert {re.split("[>=<]", one)[0] for one in PROJECT["dependencies"]} <= locked
 
 
@@ -159,6 +160,6 @@ def test_the_command_line_does_not_load_pulumi():
 
 def test_the_changelog_has_a_section_for_the_version():
     """A release without notes is refused; before the first one, there is Unreleased."""
-    headings = re.findall(r"^## \[(.*?)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    headings = re.findall(r"^## \[(.*?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert headings[0] == "Unreleased" or headings[0] == __version__
     assert Path(ROOT / "LICENSE").read_text().lstrip().startswith("Apache License")
