@@ -32,7 +32,7 @@ class Stack:
     def __init__(self, folder: Path, name: str, project: Path = ROOT) -> None:
         self.folder, self.name = folder, f"{MARK}-{name}"
         self.config: dict[str, Any] = {}
-        settings = re.sub("virtualenv: .*", f"virtualenv: {ROOT}/.venv", _read(project))
+        settings = re.sub(r"virtualenv: [\w./]+", f"virtualenv: {ROOT}/.venv", _read(project))
         (folder / "Pulumi.yaml").write_text(settings)
         self.project = re.findall("^name: (.*)", settings)[0]
         self.base = BASE if project is ROOT else {}

@@ -136,9 +136,8 @@ def test_each_dependency_is_a_range():
 
 def test_the_lock_holds_every_dependency():
     """Whoever adds one runs engine/lock."""
-    locked = set(
-        re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-    )
+    lock = (ROOT / "requirements.txt").read_text()
+    locked = set(re.findall(r"^([a-z0-9-]+)==", lock, re.MULTILINE))
     assert {re.split("[>=<]", one)[0] for one in PROJECT["dependencies"]} <= locked
 
 
