@@ -19,7 +19,7 @@ config :=
 prepared := setup
 endif
 
-.PHONY: help setup image stack up preview down status verify repair password test test-all test-unit lint schema bench clean
+.PHONY: help setup image stack up preview down status verify repair password test test-all test-unit lint schema docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
@@ -81,8 +81,13 @@ lint: ## ruff and mypy --strict
 schema: setup ## write schema.json anew from the component's arguments
 	@$(use) cd / && pulumi package get-schema "$$(command -v pulumi-resource-mailcrypt)" >$(CURDIR)/schema.json
 
+docs: ## write the documentation into site/; needs no network
+	@engine/setup python
+	@$(use) python docs/generate.py
+	@$(use) zensical build --strict
+
 bench: image ## the benchmarks (paired, ratio in one run)
 	@$(use) for each in noop_up proof custody throughput audit recover encrypt; do python -m benchmarks.$$each; done
 
 clean: ## remove the virtual environment, the built toolchain and the tests' caches
-	@rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis .cache site

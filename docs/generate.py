@@ -16,7 +16,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
 import yaml
@@ -30,6 +30,8 @@ from mailcrypt_component.model import custody, dialects, key_ring, settings  # n
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from enum import StrEnum
+
+    _Edit = tuple[Mapping[str, Any], set[str]]
 
 PROJECT: Final = ROOT / "Pulumi.yaml"
 _ARGS: Final = ROOT / "mailcrypt_component/args.py"
@@ -46,7 +48,12 @@ _TITLES: Final = {
     "MountArgs": "A mount",
 }
 """The classes of ``args.py``, in the order of the page, with their headings."""
-_WORDS: Final = {"str": "text", "int": "whole number", "bool": "true or false", "Any": "port, address:port or a list of them"}
+_WORDS: Final = {
+    "str": "text",
+    "int": "whole number",
+    "bool": "true or false",
+    "Any": "port, address:port or a list of them",
+}
 _ENUMS: Final[Mapping[str, type[StrEnum]]] = {
     "Curve": key_ring.Curve,
     "Custody": custody.Custody,
@@ -186,8 +193,7 @@ def _edits() -> str:
     from tests.engine.test_edits import EDITS, FOREIGN  # noqa: PLC0415
 
     rows = ["| edit | for instance | changes exactly |", "| --- | --- | --- |"]
-    edits: Mapping[str, tuple[Mapping[str, Any], set[str]]] = EDITS
-    for name, (edit, follow) in edits.items():
+    for name, (edit, follow) in cast("Mapping[str, _Edit]", EDITS).items():
         example = _example(edit).replace("FOLDER", "/srv/mail").replace(FOREIGN, "office")
         resources = sorted((each.removeprefix("mailcrypt-") for each in follow), key=_place)
         listed = ", ".join(f"`{each}`" for each in resources) or "nothing; no gate runs"
