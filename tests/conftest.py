@@ -1,4 +1,4 @@
-"""Real stacks for the tests that need an engine."""
+"""Provides real stacks for the tests that need an engine."""
 
 import fcntl
 import os
@@ -18,14 +18,14 @@ LONGEST = ("dialects_and_keys", "sabotage", "rotations", "full_loss", "edits", "
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the files by how long they take; what is not named keeps its place behind."""
+    """Order the files by their duration; any other file keeps its place behind them."""
     ranks = {f"test_{name}": rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
 
 
 @pytest.fixture(scope="session")
 def clean_engine(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Whichever worker comes first removes what a killed run has left, once a run."""
+    """Remove what a killed run has left, once a run, in whichever worker comes first."""
     shared = tmp_path_factory.getbasetemp()
     if shared.name.startswith("popen-"):
         shared = shared.parent
@@ -40,7 +40,7 @@ def clean_engine(tmp_path_factory: pytest.TempPathFactory) -> None:
 def make_stack(
     tmp_path_factory: pytest.TempPathFactory, clean_engine: None
 ) -> Iterator[Callable[..., Stack]]:
-    """Make real stacks, each with a backend of its own; all are destroyed at the end."""
+    """Make real stacks, each with a backend of its own; destroy all at the end."""
     with ExitStack() as made:
 
         def make(name: str, project: Path = ROOT, **config: Any) -> Stack:

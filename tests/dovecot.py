@@ -1,4 +1,4 @@
-"""Real Dovecots that write single mails, without a server, for the tests of the format."""
+"""Runs real Dovecots without a server, which write single mails for the tests of the format."""
 
 import contextlib
 from collections.abc import Iterator, Sequence

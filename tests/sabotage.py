@@ -1,8 +1,4 @@
-"""What can go wrong with a server that stores mail encrypted, and what has to be reported.
-
-Each row is deployed for real: as ``dovecot.cf`` or ``user-patches.sh`` in the configuration
-folder, which docker-mailserver reads when it starts, or as a setting of the stack.
-"""
+"""The faults of a server that stores mail encrypted, and the messages that must report them."""
 
 import base64
 import contextlib
@@ -27,7 +23,7 @@ PROBE = "mailcrypt-probe@example.test"
 
 @dataclass(frozen=True)
 class Row:
-    """One sabotage: what it does, and the words that ``up`` has to print."""
+    """One sabotage, and the words that ``up`` has to print."""
 
     words: str
     dovecot_cf: dict[str, str] = field(default_factory=dict)
@@ -355,7 +351,7 @@ FOREIGN_MAIL = "/volume/example.test/user/cur/1.a.b:2,S"
 
 @contextlib.contextmanager
 def foreign_mail(stack: Stack) -> Iterator[None]:
-    """Put a mail into the user's inbox that is encrypted to a key of nobody's ring."""
+    """Put a mail into the user's inbox that is encrypted to a key of no ring."""
     encrypted = ROOT / "tests/vectors/encrypted/2.3-p256-long"
     text = base64.b64encode(encrypted.read_bytes()).decode()
     script = f"mkdir -p {FOREIGN_MAIL.rpartition('/')[0]}; base64 -d > {FOREIGN_MAIL}"
@@ -391,7 +387,7 @@ def key_that_the_ring_lacks_is_found(stack: Stack) -> None:
 
 
 def wrong_retired_key_is_found(stack: Stack) -> None:
-    """Another key lies in the container in a retired key's place, so old mail is unreadable."""
+    """Another key replaces a retired key in the container, so old mail is unreadable."""
     stack.green(keys=[{"name": "k2"}, {"name": "k1"}], **KEYS_ON_DISK)
     wrong = "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out /certs/k1.pem"
     in_volume(stack, "config", "cat > /volume/user-patches.sh", f"{wrong}\n")
@@ -408,7 +404,7 @@ HARMLESS = [{"source": "/srv", "target": "/srv/harmless"}]
 
 
 def lost_account_is_found(stack: Stack, change: str) -> None:
-    """The probe account was changed; the command in the message brings it back."""
+    """The probe account was changed; the command in the message restores it."""
     stack.run(f"setup email {change}")
     for printed in (stack.red(environment={"SABOTAGE": "account"}), stack.red()):
         assert f"the login of {PROBE} was refused" in printed
@@ -431,7 +427,7 @@ EVERYTHING = (
 
 
 def proofs_in_a_row(stack: Stack) -> None:
-    """Every proof holds, and nothing in the server is different afterwards."""
+    """Every proof holds, and the server is unchanged afterwards."""
     target = target_of(json.loads(stack.outputs()["verifyTarget"]))
     verify(target)
     before = stack.run(EVERYTHING)

@@ -70,7 +70,7 @@ class Stack:
         return done
 
     def configure(self, **changes: Any) -> None:
-        """Change settings (None takes one out) and write the stack's file."""
+        """Change settings (None removes one) and write the stack's file."""
         self.config = {**self.base, **self.config, **changes}
         chosen = {f"{self.project}:{k}": v for k, v in self.config.items() if v is not None}
         self._file.write_text(f"{self.head}\nconfig: {json.dumps(chosen, indent=2)}\n")
@@ -122,7 +122,7 @@ class Stack:
         return json.loads(exported.stdout)["deployment"]["resources"]
 
     def destroy(self) -> None:
-        """Give the stack up for good, as its owner would, with the volumes that it keeps."""
+        """Destroy the stack for good, as its owner would, with the volumes that it keeps."""
         self.pulumi("state", "unprotect", "--all", "--yes", "--stack", self.name, check=True)
         self.pulumi("destroy", "--yes", "--skip-preview", "--stack", self.name, check=True)
         names = self.docker("volume", "ls", "-q", "--filter", f"name={self.name}-").split()
@@ -158,7 +158,7 @@ class Stack:
 
 
 def sweep() -> None:
-    """Remove what a test run that was killed has left on the Docker engine."""
+    """Remove what a killed test run has left on the Docker engine."""
     kinds = {
         "container": ("ps", "-aq", "--filter", f"name={MARK}-"),
         "volume": ("volume", "ls", "-q", "--filter", f"name={MARK}-"),

@@ -21,14 +21,14 @@ def container():
         yield container
 
 
-def test_output_errors_and_exit_code_come_apart(container):
-    """Docker sends all of it through one connection."""
+def test_output_errors_and_exit_code_are_separate(container):
+    """Docker sends all of them over one connection."""
     done = execute(container, ["sh", "-c", LOUD], timeout=20)
     assert (done.exit_code, len(done.stdout), len(done.stderr)) == (3, 300000, 300000)
 
 
 def test_standard_input_comes_back_whole(container):
-    """Also when it is longer than a pipe holds."""
+    """The input may be longer than the buffer of a pipe."""
     data = bytes(range(256)) * 4096
     assert execute(container, ["cat"], stdin=data, timeout=20).stdout == data
 
@@ -60,8 +60,8 @@ def test_the_time_of_a_session_is_bounded(container):
         wait_for_an_answer()
 
 
-def test_a_closed_port_ends_the_session_and_says_why(container):
-    """The relay to a port of the container itself."""
+def test_a_closed_port_ends_the_session_with_its_reason(container):
+    """The session relays to a port of the container itself."""
     argv = ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/143; cat <&3 & cat >&3"]
     with session(container, argv, name="IMAP", timeout=10) as talk:
         assert io.BufferedReader(talk).readline() == b""

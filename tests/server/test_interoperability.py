@@ -1,4 +1,4 @@
-"""Real Dovecots encrypt and we decrypt, and the other way round: byte for byte, any size."""
+"""Real Dovecots encrypt and we decrypt, and the other way round, byte for byte, at any size."""
 
 import hashlib
 import io
@@ -67,7 +67,7 @@ def opened(stored, name):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_any_size_is_decrypted_byte_for_byte(writers, size):
-    """Every size with a P-256 key, and one size with each other curve."""
+    """Every size is tried with a P-256 key, and one size with each other curve."""
     _, made = writers
     plain = mail(size)
     for name in CURVES if size == 4096 else CURVES[:1]:
@@ -84,7 +84,7 @@ def test_an_empty_mail_is_decrypted(writers):
 
 
 def test_each_compression_of_this_version_is_undone(writers):
-    """Dovecot compresses first and encrypts then."""
+    """Dovecot compresses first and then encrypts."""
     dialect, made = writers
     plain = mail(1_000_003)
     for method in COMPRESSIONS[dialect]:
@@ -95,11 +95,11 @@ def test_each_compression_of_this_version_is_undone(writers):
 
 
 def read_by(reader, stored):
-    """Return what a Dovecot reads, without the line ends that doveadm adds."""
+    """Return the mail that a Dovecot reads, without the line ends that doveadm adds."""
     return reader.read(stored).replace(b"\r\n", b"\n").rstrip(b"\f\n")
 
 
-def test_dovecot_decrypts_what_is_encrypted_here(writers):
+def test_dovecot_decrypts_a_mail_that_is_encrypted_here(writers):
     """It does so for each curve."""
     _, made = writers
     plain = mail(5000)

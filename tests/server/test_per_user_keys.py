@@ -1,4 +1,4 @@
-"""What the page on per-user keys says, as its experiments see it."""
+"""The experiments behind the page on per-user keys."""
 
 import subprocess
 
@@ -10,8 +10,8 @@ pytestmark = pytest.mark.server
 
 
 @pytest.mark.parametrize("tag", ["12", "13"])
-def test_the_experiments_find_what_the_page_says(tag):
-    """Each finding is a line; one that differs is named and ends it with 1."""
+def test_the_experiments_confirm_the_page(tag):
+    """Each finding is a line; one that differs is named and makes the exit code 1."""
     argv = [ROOT / "docs/per-user-keys.sh", tag]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

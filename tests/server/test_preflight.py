@@ -96,7 +96,7 @@ def refusal(plan, previous=None):
 
 
 def held(plan):
-    """Let preflight hold, and return what the next one is told of it."""
+    """Run preflight, which must hold, and return the facts that the next run gets."""
     run_preflight(plan, None)
     return previous_of(json.loads(json.dumps(facts_of(plan))))
 
@@ -106,15 +106,15 @@ def marks(store):
 
 
 def test_a_plan_that_works_marks_the_mail_store(plan):
-    """The mark holds the identity, and has the owner that docker-mailserver wants."""
+    """The mark holds the identity, and has the owner that docker-mailserver expects."""
     printed = run_preflight(plan, None)
     assert "loads mail_crypt in lmtp, lda, imap, pop3; 0 mails are encrypted" in printed
     assert json.loads(marks(plan.mail))["identity"] == plan.identity
     assert in_volume(plan.mail, f"stat -c '%u:%g %a' /v/{MARK_FILE}") == "5000:5000 644"
 
 
-def test_what_was_refused_is_not_marked(plan):
-    """Nothing is touched."""
+def test_a_refused_store_is_not_marked(plan):
+    """Preflight changes nothing before it holds."""
     refusal(replace(plan, network="nowhere"))
     assert marks(plan.mail) == ""
 
@@ -165,7 +165,7 @@ TLS = {
 
 @pytest.mark.parametrize(("environment", "words"), TLS.values(), ids=TLS.keys())
 def test_a_missing_tls_file_is_refused(plan, environment, words):
-    """docker-mailserver stops at its start without it."""
+    """docker-mailserver would stop at its start without it."""
     changed = replace(plan, environment=environment, tls=TlsSettings(TlsMode.DMS))
     assert words in refusal(changed)
 
@@ -203,7 +203,7 @@ def test_letsencrypt_with_another_key_is_refused(certificates):
 
 
 def test_an_expired_or_foreign_certificate_of_letsencrypt_is_a_warning(certificates):
-    """It is renewed from outside, and the server works."""
+    """Another program renews it, and the server works without."""
     printed = run_preflight(certificates(*pair(days=-1, hostname="other.example.test")), None)
     assert f"the certificate does not name {HOST}" in printed
     assert "a certificate that is valid from" in printed
@@ -227,8 +227,8 @@ def with_certificate(plan, chain, key):
     return replace(plan, tls=TlsSettings(TlsMode.PROVIDED, chain, key))
 
 
-def test_an_unknown_variable_is_pointed_out(plan):
-    """It is a warning, since user-patches.sh may read it."""
+def test_an_unknown_variable_is_a_warning(plan):
+    """It is no fault, since user-patches.sh may read it."""
     environment = {"ENABLE_CLAMVA": "1", "SSL_DOMAIN__FILE": "/x", "TZ": "UTC"}
     printed = run_preflight(replace(plan, environment=environment), None)
     assert "ENABLE_CLAMVA: docker-mailserver has no such variable; did you mean ENABLE_CLAMAV?" in (
@@ -239,7 +239,7 @@ def test_an_unknown_variable_is_pointed_out(plan):
 
 @pytest.fixture
 def server(plan):
-    """Start a container in place of a server, with labels, and remove it."""
+    """Start a container with labels in place of a server, and remove it."""
     started = []
 
     def start(*argv, name=NAME):
@@ -257,14 +257,14 @@ def labels(plan):
 
 @pytest.mark.parametrize("address", [EVERYWHERE, "127.0.0.1", "127.0.0.2"])
 def test_our_own_ports_are_not_taken(plan, server, address):
-    """Also where the running server holds all addresses, or the new one wants all of them."""
+    """That holds for all addresses, too, of the running server and of the new one."""
     server(*labels(plan), "-p", f"{address}:21461:1", "-v", f"{plan.mail}:/var/mail")
     for wanted in (EVERYWHERE, "127.0.0.1"):
         run_preflight(replace(plan, ports=(PortSettings(143, 21461, wanted),)), None)
 
 
 def test_the_ports_of_others_are_taken(plan, server):
-    """A container of another stack or person holds the port."""
+    """The container belongs to another stack, or to no stack."""
     server("-p", "127.0.0.1:21461:1", name=f"{NAME}-other")
     assert "ports 127.0.0.1:21461" in refusal(plan)
 
@@ -282,14 +282,14 @@ def test_another_server_that_writes_into_the_store_is_refused(plan, server):
 
 
 def test_a_store_with_mail_and_without_a_mark_is_taken_by_a_new_stack(plan):
-    """That is how a set-up made by hand is adopted."""
+    """A server that was set up by hand is adopted in this way."""
     put_mail(plan.mail)
     assert "1 in clear" in run_preflight(plan, None)
     assert plan.identity in marks(plan.mail)
 
 
 def test_a_store_of_another_stack_is_refused_until_its_mark_is_named(plan):
-    """The hint holds the command, and the mark is ours afterwards."""
+    """The hint holds the command, and afterwards the mark is ours."""
     first = replace(plan, identity=new_identity(), stack="first")
     run_preflight(first, None)
     words = refusal(plan)
@@ -304,13 +304,13 @@ def test_a_store_of_another_stack_is_refused_until_its_mark_is_named(plan):
 
 
 def test_a_damaged_mark_is_refused(plan):
-    """Nobody knows then whose the store is."""
+    """The owner of the store is then unknown."""
     in_volume(plan.mail, f"echo garbage > /v/{MARK_FILE}")
     assert f"{MARK_FILE} in {plan.mail}" in refusal(plan)
 
 
 def test_a_store_that_was_emptied_is_refused(plan):
-    """A volume that was removed and made anew has no mark."""
+    """A volume that was removed and made again has no mark."""
     previous = held(plan)
     run_preflight(plan, previous)
     in_volume(plan.mail, f"rm /v/{MARK_FILE}")
@@ -320,7 +320,7 @@ def test_a_store_that_was_emptied_is_refused(plan):
 
 
 def test_an_older_stack_without_a_mark_goes_on(plan):
-    """Its store is known by its mail; an empty one is refused."""
+    """Its store is recognised by its mail; an empty one is refused."""
     previous = replace(held(plan), identity=None)
     in_volume(plan.mail, f"rm /v/{MARK_FILE}")
     assert "without this stack's mark" in refusal(plan, previous)
@@ -331,7 +331,7 @@ def test_an_older_stack_without_a_mark_goes_on(plan):
 
 @pytest.fixture
 def moved(plan):
-    """The plan with its mail in another volume, which exists."""
+    """Return the plan with its mail in another volume, which exists."""
     name = f"{NAME}-moved"
     docker("volume", "create", name)
     yield replace(plan, sources={**plan.sources, "mail": name})
@@ -363,8 +363,8 @@ def test_mail_is_not_left_behind(plan, moved):
     run_preflight(moved, previous)
 
 
-def test_mail_is_left_behind_if_that_is_wanted(plan, moved):
-    """The refusal prints the value that says so."""
+def test_mail_is_left_behind_if_that_is_declared(plan, moved):
+    """The refusal prints the value to set."""
     put_mail(plan.mail)
     previous = held(plan)
     assert "mailcrypt:adoptMail unmarked" in refusal(moved, previous)
@@ -372,21 +372,21 @@ def test_mail_is_left_behind_if_that_is_wanted(plan, moved):
 
 
 def test_mail_of_a_former_store_that_is_gone_is_not_forgotten(plan, moved):
-    """What was in it is not known."""
+    """Its content is unknown."""
     previous = held(plan)
     docker("volume", "rm", plan.mail)
     assert "the former mail store does not exist any more" in refusal(moved, previous)
 
 
 def test_mail_is_counted_only_if_keys_or_store_differ(plan):
-    """A large store is not read again for the sake of a variable."""
+    """A change of a variable does not make preflight read a large store again."""
     previous = held(plan)
     assert "was not counted again" in run_preflight(replace(plan, deadline=61), previous)
     assert "0 mails are encrypted" in run_preflight(replace(plan, key_ids=("1" * 64,)), previous)
 
 
 def test_a_store_that_could_not_be_looked_at_is_refused(plan):
-    """Sdbox files are not counted as anything else."""
+    """Files of sdbox do not count as mail that was checked."""
     folder = "/v/example.test/user/dbox-Mails"
     in_volume(plan.mail, f"mkdir -p {folder}; echo x > {folder}/u.1")
     assert "sdbox" in refusal(plan)
@@ -405,7 +405,7 @@ def claim(plan, **changes):
 
 
 def test_names_of_another_stack_are_not_claimed(plan, network):
-    """What carries another identity is refused, what carries none is left to preflight."""
+    """A name with another identity is refused; one without is left to preflight."""
     assert claim_names(claim(plan)) == "4 of 4 volumes exist, none is another stack's"
     docker("volume", "rm", plan.mail)
     docker("volume", "create", "--label", "mailcrypt.stack=00112233aabbccdd", plan.mail)
@@ -417,7 +417,7 @@ def test_names_of_another_stack_are_not_claimed(plan, network):
 
 
 def test_a_container_of_another_stack_is_not_claimed(plan, server):
-    """Also where that stack has no volume, since all its stores are binds."""
+    """That holds even if the stack has no volume, since all its stores are binds."""
     server("--label", "mailcrypt.stack=00112233aabbccdd")
     with pytest.raises(PreflightError, match=f"container {NAME}"):
         claim_names(claim(plan, volumes=()))

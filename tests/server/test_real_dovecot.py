@@ -1,4 +1,4 @@
-"""Every golden file, loaded by the real Dovecot of its version."""
+"""Every golden file is loaded by the real Dovecot of its version."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ IMAGES = {Dialect.V2_3: "mailcrypt-dms-dev:12", Dialect.V2_4: "mailcrypt-dms-dev
 
 
 def ask(dialect, text, more=()):
-    """Ask the Dovecot of a dialect what it makes of a 10-custom.conf."""
+    """Return a Dovecot's answer about a 10-custom.conf."""
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     files = [File(dms.CUSTOM_CONF, text.encode(), mode=0o644)]
@@ -97,7 +97,7 @@ def golden(dialect):
 
 
 @pytest.mark.parametrize(("dialect", "spoil", "words"), CASES)
-def test_a_sabotaged_file_is_told_by_its_cause(dialect, spoil, words):
-    """Dovecot's own view names what is wrong."""
+def test_a_sabotaged_file_is_reported_with_its_cause(dialect, spoil, words):
+    """Dovecot's own view of the configuration names the fault."""
     with pytest.raises(PreflightError, match=words):
         ask(dialect, spoil(golden(dialect)))

@@ -1,4 +1,4 @@
-"""The audit's page is drawn by a real browser, wide and narrow, light and dark."""
+"""A real browser draws the audit's page, wide and narrow, light and dark."""
 
 import re
 

@@ -36,7 +36,7 @@ def image(request):
 
 @pytest.fixture
 def store(tmp_path):
-    """Mail in each state, one with a name that is no text, accounts called new and tmp."""
+    """Mail in each state, a name that is not UTF-8, and accounts called new and tmp."""
     store = Store(tmp_path / "mail")
     store.encrypt(b"one", CURRENT, mtime=1_234_567_890)
     store.encrypt(b"two", RETIRED, user="example.test/new", folder=".Sent", new=True)
@@ -45,8 +45,8 @@ def store(tmp_path):
     return store
 
 
-def test_the_count_of_a_volume_is_that_of_a_directory(image, store):
-    """Mailboxes, years and examples, too."""
+def test_a_volume_and_a_directory_have_the_same_count(image, store):
+    """Mailboxes, years and examples agree, too."""
     os.symlink("/elsewhere", store.root / "example.test/link")
     (store.root / "example.test/m.1").write_bytes(b"x")
     here = count(str(store.root), years=True, workers=1)
@@ -56,8 +56,8 @@ def test_the_count_of_a_volume_is_that_of_a_directory(image, store):
     assert len(there.not_looked_at()) == 2
 
 
-def test_a_volume_without_any_maildir_is_no_result(image, tmp_path):
-    """Neither for counting nor for encrypting; a volume that does not exist is not made."""
+def test_a_volume_without_any_maildir_is_an_error(image, tmp_path):
+    """Neither the audit nor encryption reports a result, and no missing volume is made."""
     (tmp_path / "example.test").mkdir()
     client = connect(HOST)
     with pytest.raises(NoMaildir, match="no Maildir below this path"):
@@ -71,7 +71,7 @@ def test_a_volume_without_any_maildir_is_no_result(image, tmp_path):
 
 
 def test_a_running_container_can_be_read(image, store):
-    """A folder of it, or all of it; a folder that does not exist is empty."""
+    """The folder may be any folder; one that does not exist is empty."""
     client = connect(HOST)
     mounts = mail_mounts(client, str(store.root))
     with throwaway(client, image, mounts=mounts, purpose="reading") as container:
@@ -84,7 +84,7 @@ def test_a_running_container_can_be_read(image, store):
 
 
 def test_a_drill_opens_the_mail_of_a_volume(image, store):
-    """Of every key id, accounts called new and tmp included."""
+    """It opens a mail of every key id, in accounts called new and tmp, too."""
     with opened_volume(connect(HOST), image, str(store.root), 60) as (mails, fetch):
         found = drill(mails, fetch, RING, sample=5)
     assert found.proven
@@ -95,7 +95,7 @@ def test_a_drill_opens_the_mail_of_a_volume(image, store):
 
 
 def test_a_volume_is_encrypted_and_no_container_stays(image, store):
-    """By several processes; a second run meanwhile is refused."""
+    """Several processes do it, and a second run meanwhile is refused."""
     for number in range(50):
         store.put(b"clear %d" % number, name=f"{number}.a.b", mtime=1_234_567_890)
     job = EncryptionJob(RING, CURRENT.id, apply=True)

@@ -1,4 +1,4 @@
-"""What is found of a server that was set up by hand, and what is said about the rest."""
+"""The takeover of a server that was set up by hand: its settings, its notes and its steps."""
 
 import base64
 import os
@@ -57,7 +57,7 @@ VECTORS = Path(__file__).parents[1] / "vectors"
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Two keys of which the second is current, as nobody should have it, but may."""
+    """Two keys, the second of which is current; that is unusual but allowed."""
     monkeypatch.setattr(compose, "_compose_is_installed", lambda: False)
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     for name in ("certs", "config", "mail"):
@@ -72,7 +72,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def write(folder, *, volumes=None, more=(), project=None, **changes):
-    """Write the compose file; None takes a key out of the service, or a mount out of it."""
+    """Write the compose file; None removes a key of the service, or a mount."""
     mounts = {**VOLUMES, **(volumes or {})}
     service = {
         "image": "mailserver/docker-mailserver:15.1.0",
@@ -96,7 +96,7 @@ def notes(folder):
 
 @pytest.mark.parametrize("conf", [CONF, CONF_2_4], ids=["2.3", "2.4"])
 def test_everything_is_found_and_the_current_key_comes_first(folder, conf):
-    """The order of the file does not matter, the public key does."""
+    """The public key decides which key is current, not the order in the file."""
     (folder / "10-custom.conf").write_text(conf)
     write(
         folder,
@@ -126,7 +126,7 @@ def test_everything_is_found_and_the_current_key_comes_first(folder, conf):
 
 
 def test_a_server_without_ports_publishes_none(folder):
-    """Leaving ports out of the settings would publish all five on every address."""
+    """Settings without ports would publish all five ports on every address."""
     assert read(folder).settings["ports"] == {}
     assert "ports" in command._plain(read(folder).settings)
 
@@ -172,16 +172,16 @@ CHANGES = {
 
 
 @pytest.mark.parametrize(("changes", "words"), CHANGES.values(), ids=CHANGES)
-def test_whatever_is_not_taken_over_is_named(folder, changes, words):
-    """A note says what it was and what that means, without a value that could be a secret."""
+def test_a_note_names_whatever_is_not_taken_over(folder, changes, words):
+    """A note names the part and the consequence, without a value that could be a secret."""
     write(folder, **changes)
     said = notes(folder)
     assert re.search(words, said), said
     assert "s3cret" not in said
 
 
-def test_what_the_component_does_itself_needs_no_note(folder):
-    """NET_ADMIN comes with fail2ban."""
+def test_a_capability_that_the_component_sets_needs_no_note(folder):
+    """NET_ADMIN is not noted, because the component sets it with Fail2ban."""
     write(folder, cap_add=["NET_ADMIN"], environment={"ENABLE_FAIL2BAN": "1"})
     assert "cap_add" not in notes(folder)
     write(folder, cap_add=["NET_ADMIN"])
@@ -189,7 +189,7 @@ def test_what_the_component_does_itself_needs_no_note(folder):
 
 
 def test_a_network_with_other_services_is_kept(folder):
-    """They would not find the server in a network of its own."""
+    """The other services would not find the server in a network of its own."""
     services = {"web": {"image": "web"}}
     write(folder, project={"services": services})
     assert read(folder).settings["network"] == "dms_default"
@@ -199,7 +199,7 @@ def test_a_network_with_other_services_is_kept(folder):
 
 
 def test_secrets_are_kept_apart_from_the_settings(folder):
-    """They are set with pulumi config set --secret and masked on the screen."""
+    """Secrets are set with pulumi config set --secret and masked on the screen."""
     secret = {"RELAY_PASSWORD": "a", "LDAP_DN_PASS": "b", "X": "ldap://user:pw@host"}
     write(folder, environment={**secret, "LOG_LEVEL": "info"})
     found = read(folder)
@@ -216,13 +216,13 @@ PLAIN = ["SSL_KEY_PATH", "LOG_LEVEL", "TZ", "SSL_TYPE", "ENABLE_SASLAUTHD", "OVE
 
 
 def test_the_names_of_secrets_are_known():
-    """A name that merely mentions a key's path is no secret."""
+    """A name that merely contains a key's path is no secret."""
     assert [name for name in SECRETS if not is_secret(name, "x")] == []
     assert [name for name in PLAIN if is_secret(name, "x")] == []
 
 
 def test_tls_files_beside_the_keys_are_mounted_one_by_one(folder):
-    """The folder itself goes, with the private keys in it; only keys can lie at /certs."""
+    """The folder with the private keys is no longer mounted, because /certs can hold only keys."""
     for name in ("full.pem", "tls.key", "dh.pem", "other"):
         (folder / "certs" / name).write_text(name)
     cf, main = folder / "config/dovecot.cf", folder / "config/postfix-main.cf"
@@ -256,7 +256,7 @@ def test_tls_files_beside_the_keys_are_mounted_one_by_one(folder):
 
 
 def test_single_files_mounted_below_certs_move_too(folder):
-    """The keys and the certificate, each mounted by itself."""
+    """The keys and the certificate are mounted one by one here, and the certificate moves."""
     (folder / "certs/full.pem").write_text("x")
     files = {
         f"/certs/{name}": f"./certs/{name}" for name in ("a.pem", "b.pem", "pub.pem", "full.pem")
@@ -276,7 +276,7 @@ def test_single_files_mounted_below_certs_move_too(folder):
 
 
 def test_another_file_that_names_a_moved_file_is_rewritten(folder):
-    """Its mount gets a copy with the new path."""
+    """The mount of that file gets a copy with the new path."""
     (folder / "ssl.conf").write_text("ssl_dh = </certs/dh.pem\n")
     write(folder, volumes={"/etc/dovecot/conf.d/10-ssl.conf": "./ssl.conf"})
     found = read(folder)
@@ -285,7 +285,7 @@ def test_another_file_that_names_a_moved_file_is_rewritten(folder):
     assert str(rest) in [mount["source"] for mount in found.settings["mounts"]]
 
 
-def test_other_settings_of_the_file_go_on_in_a_file_of_their_own(folder):
+def test_other_settings_of_the_file_move_to_a_file_of_their_own(folder):
     """Without zlib, mail that was compressed would be unreadable."""
     (folder / "10-custom.conf").write_text(
         "mail_max_userip_connections = 50\n"
@@ -304,15 +304,15 @@ def test_other_settings_of_the_file_go_on_in_a_file_of_their_own(folder):
     assert "mail is compressed (zlib, zlib_save)" in "\n".join(found.notes)
 
 
-def test_compression_of_2_4_goes_on_too(folder):
-    """There it is another plugin, in other words."""
+def test_compression_of_2_4_moves_too(folder):
+    """Dovecot 2.4 has another plugin with other settings for it."""
     more = "mail_plugins {\n  mail_compress = yes\n}\nmail_compress_write_method = zstd\n"
     (folder / "10-custom.conf").write_text(CONF_2_4 + more)
     assert list(read(folder).files.values()) == [more]
 
 
 def test_mail_crypt_in_another_file_is_found(folder):
-    """10-custom.conf then has other settings, and goes on under another name."""
+    """10-custom.conf then has other settings, and is mounted under another name."""
     crypt = "/etc/dovecot/conf.d/20-crypt.conf"
     (folder / "crypt.conf").write_text(CONF)
     (folder / "10-custom.conf").write_text("mail_max_userip_connections = 50\n")
@@ -324,8 +324,8 @@ def test_mail_crypt_in_another_file_is_found(folder):
 
 
 @pytest.mark.parametrize("rest", ["", "mail_max_userip_connections = 50\n"], ids=["only", "more"])
-def test_mail_crypt_in_dovecot_cf_is_found_and_has_to_go(folder, rest):
-    """That file stays mounted and is read last, so it would overrule the stack's."""
+def test_mail_crypt_in_dovecot_cf_is_found_and_has_to_be_removed(folder, rest):
+    """Dovecot reads that file last, so it would overrule the stack's settings."""
     cf = folder / "config/dovecot.cf"
     cf.write_text(rest + CONF)
     write(folder, volumes={"/etc/dovecot/conf.d/10-custom.conf": None})
@@ -341,7 +341,7 @@ def test_mail_crypt_in_dovecot_cf_is_found_and_has_to_go(folder, rest):
 
 
 def test_the_old_container_does_not_come_back(folder):
-    """A stopped container with restart: always starts again with the engine."""
+    """A stopped container with restart: always would start again with the engine."""
     write(folder, restart="always", container_name="mx")
     steps = [step for step, _ in read(folder).steps]
     assert steps == [
@@ -354,7 +354,7 @@ def test_the_old_container_does_not_come_back(folder):
 
 
 def test_keys_in_other_forms_are_read(folder):
-    """Base64 in the configuration itself, SEC1, and a key with a password."""
+    """The forms are base64 in the configuration itself, SEC1, and a key with a password."""
     encrypted = KEYS[1].private.private_bytes(
         Encoding.PEM, PrivateFormat.TraditionalOpenSSL, BestAvailableEncryption(b"pw")
     )
@@ -371,7 +371,7 @@ def test_keys_in_other_forms_are_read(folder):
 
 
 def test_a_volume_of_the_project_is_taken_over_by_its_real_name(folder, monkeypatch):
-    """The engine is asked for the mail in it."""
+    """The mail in it is counted through the Docker engine."""
     asked = []
     monkeypatch.setattr(
         "mailcrypt_component.adopt.setup.stored_mail", lambda *what: asked.append(what)
@@ -444,7 +444,7 @@ FAULTS = {
 
 @pytest.mark.parametrize(("spoil", "words"), FAULTS.values(), ids=FAULTS)
 def test_a_fault_is_one_clear_error(folder, spoil, words):
-    """It names the file or setting and what was expected."""
+    """The error names the file or setting and what was expected."""
     spoil(folder)
     with pytest.raises(MailCryptError, match=words) as caught:
         read(folder)
@@ -452,13 +452,13 @@ def test_a_fault_is_one_clear_error(folder, spoil, words):
 
 
 def test_another_machine_is_refused(folder, monkeypatch):
-    """Its folders are not those of this machine."""
+    """The folders of another Docker host are not those of this machine."""
     monkeypatch.setenv("DOCKER_HOST", "ssh://root@elsewhere")
     with pytest.raises(MailCryptError, match="another machine"):
         read(folder)
 
 
-def test_stored_mail_is_counted_by_what_the_ring_makes_of_it(folder):
+def test_stored_mail_is_counted_by_the_keys_found(folder):
     """Key ids on the disk are compared with the keys found."""
     store, foreign = Store(folder / "mail"), Key()
     for key in (KEYS[1], KEYS[1], KEYS[0], foreign):
@@ -474,7 +474,7 @@ def test_stored_mail_is_counted_by_what_the_ring_makes_of_it(folder):
 
 
 def test_stored_mail_of_format_version_1_is_counted_by_its_key(folder):
-    """Its header has another id for the same key; that of a foreign key stays unknown."""
+    """Its header has another id for the same key; the id of a foreign key stays unknown."""
     (folder / "certs/old.pem").write_bytes((VECTORS / "keys/p256.pem").read_bytes())
     (folder / "10-custom.conf").write_text(
         CONF.replace("plugin {", "plugin {\n  mail_crypt_global_private_key3 = </certs/old.pem")
@@ -491,7 +491,7 @@ def test_stored_mail_of_format_version_1_is_counted_by_its_key(folder):
 
 @pytest.fixture
 def project(folder, tmp_path_factory, monkeypatch):
-    """A project's folder, and a pulumi that writes down what it is asked, except secrets."""
+    """A project's folder, and a pulumi that records its arguments and its input."""
     home = tmp_path_factory.mktemp("project")
     programs = home / "bin"
     programs.mkdir()
@@ -514,7 +514,7 @@ def run(folder, *options):
 
 
 def test_nothing_is_written_without_apply(folder, project):
-    """It shows the settings, the notes and the commands to go on with."""
+    """The command prints the settings, the notes and the commands that follow."""
     done = run(folder)
     assert done.exit_code == 0, done.output
     assert "nothing was written" in done.output
@@ -543,8 +543,8 @@ def test_keys_and_passwords_become_secrets(folder, project):
 
 
 @pytest.mark.parametrize("where", ["keys[1]", "environment.RELAY", "stack init"])
-def test_nothing_is_left_where_it_fails(folder, project, where):
-    """The stack, its file and the further file are removed again."""
+def test_nothing_is_left_after_a_failure(folder, project, where):
+    """The stack, its file and the other files are removed again."""
     (folder / "10-custom.conf").write_text(CONF + "x = y\n")
     (project / "fail").write_text(where)
     done = run(folder, "--apply")
@@ -557,7 +557,7 @@ def test_nothing_is_left_where_it_fails(folder, project, where):
 
 
 def test_a_stack_with_settings_is_left_alone(folder, project):
-    """Its settings are not mixed with others."""
+    """The settings of such a stack are not mixed with new ones."""
     (project / "stacks").mkdir()
     path = Path(project / "stacks/Pulumi.new.yaml")
     path.write_text("config: {mailcrypt:image: x}\n")
@@ -568,7 +568,7 @@ def test_a_stack_with_settings_is_left_alone(folder, project):
 
 
 def test_mail_that_no_key_opens_is_exit_1(folder, project):
-    """Preflight would refuse that ring, so the stack is not made."""
+    """The stack is not made, because preflight would refuse its ring."""
     Store(folder / "mail").encrypt(b"Subject: x\n\nx\n", Key())
     done = run(folder, "--apply")
     assert done.exit_code == 1, done.output
@@ -577,7 +577,7 @@ def test_mail_that_no_key_opens_is_exit_1(folder, project):
 
 
 def test_settings_that_cannot_work_are_refused_first(folder, project):
-    """The settings' own check sees what the stack would get."""
+    """The check of the settings runs on the values that the stack would get."""
     write(folder, environment={"DOVECOT_MAILBOX_FORMAT": "mdbox", "RELAY_PASSWORD": "s3cret"})
     done = run(folder)
     assert done.exit_code == 2

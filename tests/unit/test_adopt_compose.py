@@ -1,4 +1,4 @@
-"""Our reader of compose files against what the real Docker Compose printed."""
+"""Our reader of compose files agrees with the recorded output of the real Docker Compose."""
 
 import dataclasses
 import json
@@ -32,7 +32,7 @@ COMPOSE_IS_HERE = compose._compose_is_installed()
 
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch, tmp_path):
-    """Nothing of the machine's own settings reaches Docker Compose or us."""
+    """Keep the machine's own settings away from Docker Compose and from our reader."""
     for name in [each for each in os.environ if each.startswith("COMPOSE_")]:
         monkeypatch.delenv(name)
 
@@ -42,7 +42,7 @@ def without_compose(monkeypatch):
 
 
 def with_recorded_compose(monkeypatch, folder, recorded, *, code=0, warning=""):
-    """Put a docker on PATH that prints what the real one printed."""
+    """Put a docker on PATH that prints the recorded output of the real one."""
     programs = folder / "bin"
     programs.mkdir()
     (programs / "config.json").write_text(recorded)
@@ -62,7 +62,7 @@ def recorded(case, folder):
 
 
 def comparable(project):
-    """Return a project without the keys whose values are only named in notes."""
+    """Return a project without the keys whose values only notes name."""
 
     def of(service):
         keys = {key for key, value in service.stated.items() if value not in (None, {}, [])}
@@ -86,8 +86,10 @@ def test_our_reader_agrees_with_docker_compose(case, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("case", "words"), REFUSED.items(), ids=REFUSED)
-def test_what_only_docker_compose_resolves_is_refused_by_name(case, words, tmp_path, monkeypatch):
-    """The message says where it stands, and that Docker Compose resolves it."""
+def test_a_part_that_only_docker_compose_resolves_is_refused_by_name(
+    case, words, tmp_path, monkeypatch
+):
+    """The message names its place, and says that Docker Compose resolves it."""
     without_compose(monkeypatch)
     with pytest.raises(SettingsError, match=words) as caught:
         read_project(copied(case, tmp_path))
@@ -96,7 +98,7 @@ def test_what_only_docker_compose_resolves_is_refused_by_name(case, words, tmp_p
 
 
 @pytest.mark.parametrize("case", sorted(REFUSED))
-def test_docker_compose_resolves_what_we_refuse(case, tmp_path, monkeypatch):
+def test_docker_compose_resolves_the_parts_that_we_refuse(case, tmp_path, monkeypatch):
     """With Docker Compose each of those folders is a project with one mail server."""
     folder = copied(case, tmp_path)
     with_recorded_compose(monkeypatch, tmp_path, recorded(case, folder))
@@ -110,7 +112,7 @@ def test_docker_compose_resolves_what_we_refuse(case, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("case", CASES if COMPOSE_IS_HERE else ["ordinary"])
 def test_the_recorded_output_is_that_of_docker_compose(case, tmp_path):
-    """Where Docker Compose is installed, it prints what was recorded."""
+    """If Docker Compose is installed, it prints what was recorded."""
     folder = copied(case, tmp_path)
     text = (HERE / case / "config.json").read_text()
     printed = config_of(folder) if COMPOSE_IS_HERE else text
@@ -118,7 +120,7 @@ def test_the_recorded_output_is_that_of_docker_compose(case, tmp_path):
 
 
 def test_unquoted_ports_are_no_sexagesimal_numbers(tmp_path, monkeypatch):
-    """``- 25:25`` is not 1525, which YAML 1.1 reads there."""
+    """``- 25:25`` is not the number 1525, as YAML 1.1 would read it."""
     without_compose(monkeypatch)
     ports = read_project(copied("ports", tmp_path)).services["mail"].ports
     assert [(port.address, port.published, port.target) for port in ports[:4]] == [
@@ -130,22 +132,22 @@ def test_unquoted_ports_are_no_sexagesimal_numbers(tmp_path, monkeypatch):
 
 
 def test_a_project_volume_has_its_real_name(tmp_path, monkeypatch):
-    """The engine knows it by the project's name and its own."""
+    """The engine's name consists of the project's name and the volume's own."""
     without_compose(monkeypatch)
     mounts = read_project(copied("project_name", tmp_path)).services["mail"].mounts
     assert [mount.source for mount in mounts] == ["from-dot-env_data"]
 
 
 def test_warnings_of_docker_compose_are_kept(tmp_path, monkeypatch):
-    """A variable that is not set becomes an empty value; that must not pass in silence."""
+    """A variable that is not set becomes an empty value, which must be reported."""
     folder = copied("ordinary", tmp_path)
     warning = 'time="2026" level=warning msg="The X variable is not set."'
     with_recorded_compose(monkeypatch, tmp_path, recorded("ordinary", folder), warning=warning)
     assert read_project(folder).warnings == ("The X variable is not set.",)
 
 
-def test_what_docker_compose_refuses_is_refused_with_its_words(tmp_path, monkeypatch):
-    """Its own message names the file and line."""
+def test_a_project_that_docker_compose_refuses_is_refused_with_its_message(tmp_path, monkeypatch):
+    """Docker Compose's own message names the file and line."""
     folder = copied("ordinary", tmp_path)
     with_recorded_compose(monkeypatch, tmp_path, "", code=1, warning="yaml: line 3: bad")
     with pytest.raises(SettingsError, match="yaml: line 3: bad"):
@@ -175,8 +177,8 @@ NOT_COMPOSE = {
 
 
 @pytest.mark.parametrize("text", NOT_COMPOSE.values(), ids=NOT_COMPOSE)
-def test_what_is_no_compose_file_is_one_clear_error(text, tmp_path, monkeypatch):
-    """Never a traceback; the file is named."""
+def test_a_file_that_is_no_compose_file_is_one_clear_error(text, tmp_path, monkeypatch):
+    """The error names the file, and there is never a traceback."""
     without_compose(monkeypatch)
     (tmp_path / "compose.yaml").write_text(text)
     with pytest.raises(MailCryptError, match=r"compose\.yaml"):
@@ -211,7 +213,7 @@ def test_a_fault_in_an_env_file_names_the_line_and_no_value(text, words):
 
 
 def test_one_of_several_mail_servers_has_to_be_named(tmp_path, monkeypatch):
-    """The candidates are listed, and --service is the hint."""
+    """The message lists the candidates, and --service is the hint."""
     without_compose(monkeypatch)
     text = "services: {a: {image: docker-mailserver}, b: {image: docker-mailserver}, c: {image: c}}"
     (tmp_path / "compose.yaml").write_text(text)

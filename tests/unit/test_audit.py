@@ -20,7 +20,7 @@ CURRENT, RETIRED, LOST = Key(), Key(), Key()
 
 @pytest.fixture
 def store(tmp_path):
-    """One of everything, for two users."""
+    """A store of two users with one mail in each state."""
     store = Store(tmp_path / "mail")
     store.encrypt(b"one", CURRENT)
     store.encrypt(b"two", CURRENT, folder=".Sent", new=True)
@@ -37,7 +37,7 @@ def audit(*argv):
 
 
 def test_every_state_is_counted_by_user_and_folder(store):
-    """As JSON that fits the schema in the repository."""
+    """The JSON fits the schema in the repository."""
     done = audit(store.root, "--key-id", CURRENT.id, "--key-id", RETIRED.id, "--json")
     assert done.exit_code == 1
     found = valid(done.stdout, "audit")
@@ -52,14 +52,14 @@ def test_every_state_is_counted_by_user_and_folder(store):
     ("fail_on", "code"),
     [("clear,unknown,damaged", 1), ("none", 0), ("dbox", 0), ("clear", 1), ("retired", 1)],
 )
-def test_the_exit_code_is_what_fail_on_says(store, fail_on, code):
-    """So that a cron job can choose what wakes somebody."""
+def test_fail_on_decides_the_exit_code(store, fail_on, code):
+    """A cron job can choose which states count as a failure."""
     ring = ("--key-id", CURRENT.id, "--key-id", RETIRED.id)
     assert audit(store.root, *ring, "--fail-on", fail_on).exit_code == code
 
 
-def test_a_path_that_is_not_there_is_no_verdict(tmp_path):
-    """Exit 2, and the message names it."""
+def test_a_path_that_does_not_exist_is_no_verdict(tmp_path):
+    """The exit code is 2, and the message names the path."""
     done = audit(tmp_path / "nowhere")
     assert done.exit_code == 2
     assert "nowhere" in done.stderr
@@ -67,7 +67,7 @@ def test_a_path_that_is_not_there_is_no_verdict(tmp_path):
 
 
 def test_a_path_without_any_maildir_is_no_verdict(tmp_path):
-    """Exit 2: "nothing in clear" would be a comforting answer to a typing error."""
+    """The exit code is 2, since "nothing in clear" would be the wrong answer to a mistyped path."""
     (tmp_path / "example.test/ann").mkdir(parents=True)
     (tmp_path / "readme.txt").write_text("x")
     done = audit(tmp_path, "--fail-on", "none")
@@ -77,7 +77,7 @@ def test_a_path_without_any_maildir_is_no_verdict(tmp_path):
 
 
 def test_an_empty_maildir_is_a_verdict(tmp_path):
-    """A new account has no mail yet."""
+    """The Maildir of a new account has no mail yet."""
     (tmp_path / "example.test/ann/cur").mkdir(parents=True)
     done = audit(tmp_path)
     assert (done.exit_code, done.stdout.splitlines()[0]) == (0, f"0 mails in {tmp_path}")
@@ -90,8 +90,8 @@ def test_one_mail_is_one_mail(tmp_path):
 
 
 @pytest.mark.parametrize("what", ["dbox", "link", "unreadable_folder", "unsupported"])
-def test_what_cannot_be_looked_at_is_no_verdict(tmp_path, monkeypatch, what):
-    """Exit 2, and where it is; everything else is fine."""
+def test_a_part_that_cannot_be_looked_at_is_no_verdict(tmp_path, monkeypatch, what):
+    """The exit code is 2, and the message names the path, even if everything else is fine."""
     store = Store(tmp_path / "mail")
     store.encrypt(b"x", CURRENT)
     user = store.root / "example.test/bob"
@@ -133,7 +133,7 @@ def unreadable(directory):
 
 
 def test_other_formats_are_recognised(tmp_path):
-    """Files of sdbox and mdbox are counted, mbox counts as in clear, control files are nothing."""
+    """Files of sdbox and mdbox are counted, mbox counts as in clear, control files do not count."""
     store = Store(tmp_path)
     for path, data in {
         "example.test/s/mailboxes/INBOX/dbox-Mails/u.1": b"2 M1e",
@@ -149,7 +149,7 @@ def test_other_formats_are_recognised(tmp_path):
 
 
 def test_nothing_but_regular_files_is_opened(store):
-    """Loops, FIFOs and names that are no text neither stop it nor count."""
+    """Loops, FIFOs and names that are not UTF-8 neither stop the audit nor count."""
     cur = os.fsencode(store.root) + b"/example.test/ann/cur"
     os.symlink(store.root, cur + b"/loop")
     os.symlink("..", store.root / "example.test/up")
@@ -163,7 +163,7 @@ def test_nothing_but_regular_files_is_opened(store):
 
 
 def test_any_number_of_workers_counts_the_same(store):
-    """Each file once."""
+    """Each file is counted once."""
     expected = count(str(store.root), workers=1, years=True)
     for workers in (2, 3, 7):
         found = count(str(store.root), workers=workers, years=True)
@@ -172,8 +172,8 @@ def test_any_number_of_workers_counts_the_same(store):
 
 
 @given(st.binary(max_size=300), st.integers(0, 300), st.integers(0, 255), st.booleans())
-def test_a_header_met_before_gives_what_the_parser_gives(extra, offset, value, spoil):
-    """The regular expression is a faster way to the same answer."""
+def test_a_header_met_before_gives_the_same_state_as_the_parser(extra, offset, value, spoil):
+    """The regular expression is only a faster way to the same result."""
     shapes = Shapes()
     shapes.learn(ENCRYPTED)
     data = bytearray(ENCRYPTED[:255] + extra)
@@ -214,12 +214,12 @@ def test_a_name_is_shown_on_one_line_and_nothing_of_it_is_lost(name):
     ],
 )
 def test_a_mailbox_is_known_by_its_path(directory, place):
-    """Maildir++ folders belong to the user whose directory they are in."""
+    """Maildir++ folders belong to the user whose directory contains them."""
     assert mailbox_of(directory) == place
 
 
-def test_the_report_is_written_and_says_the_verdict(store, tmp_path):
-    """A page that cannot be written is exit 2."""
+def test_the_report_is_written_with_its_verdict(store, tmp_path):
+    """A page that cannot be written is exit code 2."""
     page = tmp_path / "report.html"
     done = audit(store.root, "--html", page, "--key-id", CURRENT.id)
     assert done.exit_code == 1

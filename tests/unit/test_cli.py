@@ -1,4 +1,4 @@
-"""The commands' own parts: the state's reader, the judgement, recorded verdicts, locks."""
+"""The parts of the commands: the state's reader, the judgement, recorded verdicts, locks."""
 
 import io
 import json
@@ -35,7 +35,7 @@ def state(*resources):
 
 @pytest.fixture
 def pulumi(tmp_path, monkeypatch):
-    """Put a pulumi on PATH that prints what a test wants, as the real one does."""
+    """Put a pulumi on PATH that prints what a test wants, in the form of the real one."""
 
     def install(stdout="", stderr="", code=0):
         (tmp_path / "out").write_text(stdout)
@@ -50,7 +50,7 @@ def pulumi(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(tmp_path):
-    """Run a command on a stack, with what else it needs."""
+    """Run a command on a stack, with its other required arguments."""
     (tmp_path / "key.pem").write_text(KEY.pem)
     needed = {"escrow": ["--out", "x"], "drill": ["--escrow", str(tmp_path / "key.pem")]}
 
@@ -79,8 +79,8 @@ def test_one_of_several_servers_is_chosen_by_name():
     assert found.command("verify") == "mailcrypt verify --stack dev --server b"
 
 
-def test_servers_of_the_same_name_are_told_apart_by_urn():
-    """Two components may each hold a server of one name; the URN still chooses."""
+def test_servers_of_the_same_name_are_distinguished_by_urn():
+    """Two components may each contain a server of one name; the URN still selects one."""
     both = state(server(parent="one"), server(parent="two"))
     with pytest.raises(MailCryptError, match="one of urn:") as caught:
         both.server("mail")
@@ -100,14 +100,14 @@ def test_servers_of_the_same_name_are_told_apart_by_urn():
         ([server(facts={"container": "c"})], None, "another version"),
     ],
 )
-def test_a_state_without_the_server_says_what_is_there(resources, name, words):
-    """Each state in which no server can be chosen has its own message."""
+def test_a_state_without_the_server_has_a_message_of_its_own(resources, name, words):
+    """Each state in which no server can be chosen is reported differently."""
     with pytest.raises(MailCryptError, match=words):
         state(*resources).server(name)
 
 
-def test_a_secret_that_was_not_decrypted_is_nothing():
-    """An encrypted value is never taken for its own ciphertext."""
+def test_a_secret_that_was_not_decrypted_is_no_value():
+    """A value that Pulumi did not decrypt is never used."""
     assert clear({SECRET: "1b47", "ciphertext": "v1:x"}) is None
     assert clear(secret([1])) == [1]
     assert clear("plain") == "plain"
@@ -127,7 +127,7 @@ def test_a_secret_that_was_not_decrypted_is_nothing():
     ],
 )
 @pytest.mark.parametrize("command", STACK_COMMANDS)
-def test_every_command_says_why_pulumi_refused(pulumi, run, command, stderr, words):
+def test_every_command_reports_why_pulumi_refused(pulumi, run, command, stderr, words):
     """A wrong stack, folder, login or passphrase is a message with a hint, and exit code 2."""
     pulumi(stderr=stderr, code=1)
     done = run(command)
@@ -151,7 +151,7 @@ def test_every_command_asks_for_one_of_several_servers(pulumi, run, command):
 
 
 def test_a_missing_pulumi_is_named(monkeypatch, tmp_path):
-    """Without pulumi on PATH the message says where to get it."""
+    """Without pulumi on PATH the message says how to install it."""
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UnreachableError, match="not on PATH"):
         deployed_server("dev", None)
@@ -247,7 +247,7 @@ PROVEN, NOT_PROVEN, NOT_KNOWN = Verdict.PROVEN, Verdict.NOT_PROVEN, Verdict.NOT_
     ],
 )
 def test_only_a_server_that_was_proven_since_its_start_counts_as_proven(found, verdict, commands):
-    """Whatever happened since the last proof takes the verdict back, and says what to do."""
+    """Any event since the last proof revokes the verdict, and the message says what to do."""
     judgement = found.judge()
     assert (judgement.verdict, judgement.next) == (verdict, commands)
     valid(json.dumps(as_dict(found)), "status")
@@ -277,7 +277,7 @@ VERDICT = json.dumps(
 
 
 def test_a_recorded_verdict_is_read():
-    """The file that the proof leaves comes back as it was written."""
+    """The file that the proof writes is read back unchanged."""
     assert read_verdict(packed(VERDICT)) == LastVerdict(
         Verdict.PROVEN, 1.0, "c", "s", "k", locked=True
     )
@@ -294,7 +294,7 @@ def test_a_recorded_verdict_is_read():
         *(packed(VERDICT[:end]) for end in range(len(VERDICT))),
     ],
 )
-def test_what_is_no_verdict_is_none(bad):
+def test_a_file_that_is_no_verdict_is_none(bad):
     """Garbage, a truncated file and an unknown verdict never count as a proof."""
     assert read_verdict(bad) is None
 
@@ -380,19 +380,19 @@ def remove(folder, backend=None):
 
 
 def test_the_lock_of_a_process_that_has_ended_is_removed(lock):
-    """A killed update's lock goes, with the file beside it, and is reported."""
+    """The lock of a killed update is removed and reported, together with the file next to it."""
     folder = lock(ended_process())
     assert [one.user for one in remove(folder)] == ["root"]
     assert list(folder.iterdir()) == []
 
 
 def test_the_lock_of_another_program_with_the_same_process_id_is_removed(lock):
-    """A process id that was given to another program since does not keep the lock."""
+    """A process id that another program has received since does not keep the lock."""
     assert remove(lock(os.getpid()))
 
 
 def test_the_lock_of_a_running_update_stays(lock, tmp_path):
-    """While a pulumi of this id runs the lock is its own."""
+    """The lock belongs to the update while a pulumi with this process id runs."""
     fake = tmp_path / "pulumi"
     fake.symlink_to(sys.executable)
     with subprocess.Popen([fake, "-c", "input()"], stdin=subprocess.PIPE) as process:
@@ -404,7 +404,7 @@ def test_the_lock_of_a_running_update_stays(lock, tmp_path):
 
 
 def test_the_lock_of_another_host_stays_with_the_command_that_removes_it(lock):
-    """Nothing is known of a process of another host, so a person decides."""
+    """The processes of another host cannot be checked, so a person decides."""
     folder = lock(ended_process(), host="elsewhere")
     with pytest.raises(UnreachableError, match="pulumi cancel --yes --stack dev"):
         remove(folder)
@@ -413,7 +413,7 @@ def test_the_lock_of_another_host_stays_with_the_command_that_removes_it(lock):
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}', '{"pid": "x"}'])
 def test_a_lock_that_cannot_be_read_stays(lock, text):
-    """A file that is not as Pulumi writes it is never removed."""
+    """A file that is not in Pulumi's format is never removed."""
     folder = lock(text=text)
     with pytest.raises(UnreachableError, match="not a lock as Pulumi writes it"):
         remove(folder)

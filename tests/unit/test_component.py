@@ -1,4 +1,4 @@
-"""The graph, under mocks: this shows what is declared, never that mail is encrypted."""
+"""The graph under mocks: these tests show what is declared, never that mail is encrypted."""
 
 import json
 from pathlib import Path
@@ -57,7 +57,7 @@ def uploads_of(mocks, name="mail"):
 
 
 def test_the_resources_of_a_server_are_these():
-    """Names and types are a promise: a change of either loses keys or mail."""
+    """Names and types are a promise, because a change of either loses keys or mail."""
     mocks, _ = declare()
     assert {name: args.typ for name, args in mocks.resources.items()} == {
         "mail": "mailcrypt:index:MailCryptServer",
@@ -97,7 +97,7 @@ TWO_KEYS = [{"name": "k2"}, {"name": "k1"}]
 
 
 def test_no_private_key_is_uploaded_by_default():
-    """The keys reach the keeper's memory through the gate alone."""
+    """Only the unlock gate brings the keys into the keeper's memory."""
     mocks, found = declare(keys=TWO_KEYS)
     uploads = uploads_of(mocks)
     assert {path: item["permissions"] for path, item in uploads.items()} == {
@@ -111,7 +111,7 @@ def test_no_private_key_is_uploaded_by_default():
 
 
 def test_with_custody_on_disk_the_private_keys_are_uploaded_for_root_alone():
-    """One private key file per key of the ring, one public key: the current one's."""
+    """There is one private key file per key of the ring, and the current key's public file."""
     mocks, _ = declare(keys=TWO_KEYS, keyCustody="disk", indexCache="disk")
     modes = {path: item["permissions"] for path, item in uploads_of(mocks).items()}
     assert modes == {**PUBLIC_UPLOADS, "/certs/k2.pem": "0600", "/certs/k1.pem": "0600"}
@@ -129,15 +129,15 @@ def test_a_ring_of_public_keys_declares_no_private_key():
     assert "PRIVATE KEY" not in everything
 
 
-def test_the_key_material_is_made_as_dovecot_takes_it():
-    """PKCS#8 and a stated curve: the provider's defaults are SEC1 and P-224."""
+def test_the_key_material_is_generated_in_the_form_that_dovecot_accepts():
+    """The keys are PKCS#8 with a stated curve; the provider's defaults are SEC1 and P-224."""
     keys = [{"name": "k1", "curve": "P384"}]
     mocks, _ = declare(keys=keys, keyCustody="disk", indexCache="disk")
     assert mocks.resources["mail-ring-k1"].inputs["ecdsaCurve"] == "P384"
     assert "BEGIN PRIVATE KEY" in uploads_of(mocks)["/certs/k1.pem"]["content"]
 
 
-def test_what_lies_in_memory_is_never_swapped_out():
+def test_memory_volumes_are_never_swapped_out():
     """The volumes are tmpfs with noswap, and the keeper and the server mount the same ones."""
     mocks, _ = declare(queue="memory")
     sizes = {"keys": 1, "cache": 256, "queue": 256}
@@ -159,7 +159,7 @@ def test_what_lies_in_memory_is_never_swapped_out():
 
 
 def test_no_secret_is_in_the_environment_or_the_labels():
-    """What docker inspect shows holds no key and no password."""
+    """The output of docker inspect holds no key and no password."""
     mocks, found = declare(tls={"mode": "self-signed"})
     inputs = mocks.resources["mail-server"].inputs
     shown = json.dumps({key: value for key, value in inputs.items() if key != "uploads"})
@@ -179,14 +179,14 @@ def test_the_gates_store_public_facts_only():
 
 
 def test_the_first_key_is_current():
-    """The proof is told to expect the key at the front of the ring."""
+    """The proof expects the first key of the ring."""
     _, found = declare(keys=[{"name": "new"}, {"name": "old"}])
     assert found["target"]["keyIds"] == found["key_ids"]
     assert len(set(found["key_ids"])) == 2
 
 
 def test_two_servers_fit_into_one_program():
-    """No name of one is a name of the other."""
+    """The two servers share no resource name."""
     mocks = use_mocks()
 
     @pulumi.runtime.test
@@ -201,14 +201,14 @@ def test_two_servers_fit_into_one_program():
 
 
 def test_a_foreign_network_is_used_and_none_is_made():
-    """The server joins the network that it is given."""
+    """The server joins the network of the settings."""
     mocks, _ = declare(network="shared")
     assert mocks.resources["mail-server"].inputs["networksAdvanced"][0]["name"] == "shared"
     assert "mail-network" not in mocks.resources
 
 
 def test_a_bind_takes_the_place_of_a_volume():
-    """The host's directory is mounted where the volume would be."""
+    """The host's directory is mounted at the volume's path."""
     mocks, _ = declare(keyCustody="disk", binds={"mail": "/srv/mail", "certs": "/srv/certs"})
     mounts = {
         item["containerPath"]: item.get("hostPath") or item.get("volumeName")
@@ -221,7 +221,7 @@ def test_a_bind_takes_the_place_of_a_volume():
 
 
 def test_wrong_arguments_stop_before_any_resource():
-    """One error names them all, and nothing was declared."""
+    """One error names all of them, and no resource is declared."""
     mocks = use_mocks()
     with pytest.raises(pulumi.RunError, match="2 settings are wrong"):
         MailCryptServer("mail", {**ARGS, "hostname": "x", "deadline": 0})
@@ -229,7 +229,7 @@ def test_wrong_arguments_stop_before_any_resource():
 
 
 def test_a_kernel_without_noswap_gets_plain_tmpfs_volumes(monkeypatch):
-    """The unlock gate then refuses a host that has swap; other options, other names."""
+    """The volumes then have other names, and the unlock gate refuses a host that has swap."""
     monkeypatch.setattr(Scope, "has_noswap", lambda self: pulumi.Output.from_input(False))
     mocks, _ = declare()
     inputs = mocks.resources["mail-memory-keys"].inputs

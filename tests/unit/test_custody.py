@@ -1,4 +1,4 @@
-"""Custody's own judgements, without a server."""
+"""The checks of custody in memory, without a server."""
 
 import pytest
 
@@ -17,12 +17,12 @@ SWAP = f"{NO_SWAP}/dev/vda2                               partition\t1048572\t\t
 
 @pytest.mark.parametrize("swaps", [NO_SWAP, SWAP])
 def test_a_tmpfs_without_swap_is_memory(swaps):
-    """With the mount option it does not matter whether the host has swap."""
+    """With the mount option noswap, the swap of the host does not matter."""
     check_memory(ROOT + NOSWAP + swaps, "mail-keeper")
 
 
 def test_an_older_kernel_is_fine_on_a_host_without_swap():
-    """Linux before 6.4 does not know the option."""
+    """Linux before 6.4 does not have the mount option."""
     check_memory(ROOT + SWAPPABLE + NO_SWAP, "mail-keeper")
 
 
@@ -35,7 +35,7 @@ def test_a_tmpfs_that_can_be_swapped_out_is_refused():
 
 @pytest.mark.parametrize("mount", ["", "/dev/vda1 /certs ext4 rw 0 0\n"])
 def test_a_disk_is_refused(mount):
-    """No mount at all lies in the container's layer."""
+    """A path without a mount is in the container's layer on the disk."""
     with pytest.raises(CustodyError, match=r"/certs is (ext4|no mount)"):
         check_memory(ROOT + mount + NO_SWAP, "mail-keeper")
 
@@ -49,14 +49,14 @@ def test_a_disk_is_refused(mount):
     ],
 )
 def test_the_kernels_version_is_read(monkeypatch, said, version):
-    """From what the engine says of itself."""
+    """The version comes from the answer of the engine."""
     monkeypatch.setattr(inspect, "_ask", lambda host, path: {"KernelVersion": said})
     assert inspect.kernel_version(DockerHost()) == version
 
 
 @pytest.mark.parametrize("answer", [None, {}, {"KernelVersion": "unknown"}])
 def test_an_engine_that_is_no_linux_is_refused(monkeypatch, answer):
-    """Nobody knows what a tmpfs is there."""
+    """The properties of a tmpfs are unknown there."""
     monkeypatch.setattr(inspect, "_ask", lambda host, path: answer)
     with pytest.raises(UnreachableError, match="a Linux kernel's version"):
         inspect.kernel_version(DockerHost())
@@ -74,12 +74,12 @@ LISTED = [
 
 @pytest.mark.parametrize(("line", "name"), LISTED)
 def test_a_mailbox_is_read_from_a_line_of_list(line, name):
-    """As it has to be written in the next command; what holds no mail is left out."""
+    """The name keeps its quoting, and a mailbox that cannot hold mail is skipped."""
     assert fill_cache.mailbox_of(line + b"\r\n") == name
 
 
 def test_the_number_of_mails_is_read_from_the_answer_to_examine():
-    """A mailbox that cannot be opened has none."""
+    """A mailbox that cannot be opened has no mails."""
     told = [b"* FLAGS ()\r\n", b"* 172 EXISTS\r\n", b"* 1 RECENT\r\n", b"t2 OK\r\n"]
     assert fill_cache.number_of_mails(told) == 172
     assert fill_cache.number_of_mails([b"t2 NO Mailbox doesn't exist\r\n"]) == 0

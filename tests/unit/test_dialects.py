@@ -1,4 +1,4 @@
-"""The compiled configuration, one golden file per dialect and ring."""
+"""The compiled configuration, with one golden file per dialect and ring."""
 
 from pathlib import Path
 
@@ -34,15 +34,15 @@ def test_the_rendered_texts_are_the_golden_files(dialect, ring, custody):
 
 
 @pytest.mark.parametrize("dialect", Dialect)
-def test_what_names_the_private_keys_has_a_path_of_its_own(dialect):
-    """A new ring's file never replaces the one that the running server reads."""
+def test_the_configuration_of_the_private_keys_has_a_path_of_its_own(dialect):
+    """A new ring's file never replaces the file that the running server reads."""
     one, two = (render(model_of(names), dialect) for names in RINGS.values())
     assert one.private_path != two.private_path
     assert f"!include_try {one.private_path}" in one.storage
 
 
 @pytest.mark.parametrize("dialect", Dialect)
-def test_a_locked_server_has_the_public_key_alone(dialect):
+def test_a_locked_server_has_only_the_public_key(dialect):
     """With custody in memory, no file on the disk names a private key."""
     files = render(model_of(["k1"]), dialect)
     assert "private_key" not in files.crypt + files.storage
@@ -51,7 +51,7 @@ def test_a_locked_server_has_the_public_key_alone(dialect):
 
 @pytest.mark.parametrize("dialect", Dialect)
 def test_an_empty_ring_is_refused(dialect):
-    """No configuration is written that could store nothing or in clear."""
+    """No configuration is compiled that would store mail in clear."""
     with pytest.raises(SettingsError, match="empty"):
         render(CryptModel((), "/certs/x"), dialect)
 
@@ -59,14 +59,14 @@ def test_an_empty_ring_is_refused(dialect):
 @pytest.mark.parametrize(
     ("version", "dialect"), [("2.3.19.1 (9b53102964)", "2.3"), ("2.4.1-4 (7d8c0e5759)", "2.4")]
 )
-def test_the_version_tells_the_dialect(version, dialect):
-    """What dovecot --version prints decides."""
+def test_the_version_decides_the_dialect(version, dialect):
+    """The output of dovecot --version decides."""
     assert of_version(version) is Dialect(dialect)
 
 
 @pytest.mark.parametrize("version", ["", "2.2.36", "3.0.0", "2.30.1", "dovecot"])
 def test_an_unknown_version_is_refused(version):
-    """A Dovecot that nobody tried is not guessed at."""
+    """The dialect of an untested Dovecot is not guessed."""
     with pytest.raises(SettingsError, match="not supported"):
         of_version(version)
 
@@ -84,6 +84,6 @@ def test_an_unknown_version_is_refused(version):
         ("sha256:0123", None),
     ],
 )
-def test_only_released_tags_tell_the_dialect(image, dialect):
-    """A moving tag says nothing; the image is asked instead."""
+def test_only_released_tags_decide_the_dialect(image, dialect):
+    """The image is asked for the dialect of a moving tag."""
     assert dms.dialect_of_tag(image) == dialect

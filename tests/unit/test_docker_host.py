@@ -1,4 +1,4 @@
-"""How an engine is reached: never by plain TCP on another machine."""
+"""The connection to an engine, which is never plain TCP to another machine."""
 
 import os
 
@@ -13,13 +13,13 @@ REMOTE = "tcp://192.0.2.1:2376"
 
 @pytest.fixture(autouse=True)
 def no_certificates(monkeypatch):
-    """The machine's own environment does not count."""
+    """Remove the machine's own Docker settings from the environment."""
     for name in ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
         monkeypatch.delenv(name, raising=False)
 
 
 def test_plain_tcp_to_another_machine_is_refused():
-    """The message names the address, and what to use instead."""
+    """The message names the address and the alternatives."""
     with pytest.raises(MailCryptError, match=r"ssh://root@192\.0\.2\.1") as refused:
         refuse_plain_tcp(REMOTE, DockerHost(REMOTE))
     assert "private keys in clear" in str(refused.value)
@@ -40,13 +40,13 @@ def test_this_machine_and_ssh_need_no_certificate(url):
         DockerHost(REMOTE, certificate_folder="/folder"),
     ],
 )
-def test_certificates_of_the_provider_do(docker_host):
-    """Texts and a folder are taken as the provider takes them."""
+def test_certificates_of_the_provider_are_enough(docker_host):
+    """Texts and a folder are used in the same way as by the provider."""
     refuse_plain_tcp(REMOTE, docker_host)
     assert certificate_files(docker_host) is not None
 
 
-def test_certificates_of_the_environment_do(monkeypatch):
+def test_certificates_of_the_environment_are_enough(monkeypatch):
     """They count with DOCKER_TLS_VERIFY, as for the docker command."""
     monkeypatch.setenv("DOCKER_CERT_PATH", "/folder")
     with pytest.raises(MailCryptError):
@@ -56,7 +56,7 @@ def test_certificates_of_the_environment_do(monkeypatch):
 
 
 def test_given_texts_become_files_for_their_owner_alone():
-    """The private key is not readable by others, and never shown."""
+    """Others cannot read the private key, and no message shows it."""
     docker_host = DockerHost(REMOTE, ca="CA", certificate="CERT", private_key="KEY")
     files = certificate_files(docker_host)
     with open(files.private_key) as file:
@@ -66,6 +66,6 @@ def test_given_texts_become_files_for_their_owner_alone():
 
 
 def test_a_docker_host_survives_the_state():
-    """What the commands read is what the gates were given."""
+    """The commands read the same values that the gates were given."""
     docker_host = DockerHost(REMOTE, "CA", "CERT", "KEY", None, ("-p", "22"))
     assert docker_host_of(docker_host.as_json()) == docker_host

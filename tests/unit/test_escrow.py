@@ -27,7 +27,7 @@ TEXT = write_escrow(
 
 
 def test_openssl_alone_opens_every_key(tmp_path):
-    """A block is copied out of the file, as its own text says."""
+    """Each block is copied out of the file, as the text of the file explains."""
     blocks = TEXT.split("-----BEGIN ENCRYPTED PRIVATE KEY-----")[1:]
     for key, block in zip(RING, blocks, strict=True):
         body = block.partition("-----END")[0]
@@ -45,8 +45,8 @@ def test_openssl_alone_opens_every_key(tmp_path):
         assert opened.private_numbers() == key.private.private_numbers()
 
 
-def test_the_file_names_its_keys_and_how_to_open_it():
-    """Names, ids and the openssl command are in clear, the keys are not."""
+def test_the_file_names_its_keys_and_the_command_that_opens_it():
+    """Names, ids and the openssl command are in clear; the keys are encrypted."""
     assert "key k2 (current)" in TEXT
     assert "key k1 (retired)" in TEXT
     assert "openssl pkey" in TEXT
@@ -58,7 +58,7 @@ def test_the_file_names_its_keys_and_how_to_open_it():
 
 @pytest.mark.parametrize("text", [TEXT, TEXT.replace("\n", "\r\n"), "".join(k.pem for k in RING)])
 def test_keys_are_read_from_escrow_and_from_plain_files(text):
-    """Line ends do not matter."""
+    """The kind of line end does not matter."""
     assert set(load_keys(text, PASSPHRASE)) == {key.id for key in RING}
 
 
@@ -72,14 +72,14 @@ def test_keys_are_read_from_escrow_and_from_plain_files(text):
         ("-----BEGIN PUBLIC KEY-----\n", None, "no private key"),
     ],
 )
-def test_what_cannot_be_opened_is_one_clear_error(text, passphrase, words):
-    """The message says whether passphrase, key or file is wrong."""
+def test_a_file_that_cannot_be_opened_is_one_clear_error(text, passphrase, words):
+    """The message says whether the passphrase, the key or the file is wrong."""
     with pytest.raises(KeyFault, match=words):
         load_keys(text, passphrase)
 
 
 def test_a_short_passphrase_and_an_empty_ring_are_refused():
-    """Such a file would protect nothing, or hold nothing."""
+    """Such a file would protect nothing, or contain nothing."""
     key = EscrowKey("k1", RING[0].id, RING[0].private)
     with pytest.raises(KeyFault, match="11 bytes"):
         write_escrow([key], b"x" * 11, "dev", 0)
@@ -88,7 +88,7 @@ def test_a_short_passphrase_and_an_empty_ring_are_refused():
 
 
 class State:
-    """A stack's state with one server, whose key ring keeps and declares what is given."""
+    """The state of a stack with one server, whose key ring holds the given keys."""
 
     def __init__(self, pems, ids):
         self.kept = [{"name": name, "pem": pem} for name, pem in pems.items()]
@@ -117,7 +117,7 @@ def run(tmp_path, monkeypatch):
 
 
 def test_the_command_writes_a_file_for_its_owner_alone(run, tmp_path):
-    """It replaces an existing file only with --force, and leaves no other file behind."""
+    """It replaces an existing file only with --force, and leaves no other file."""
     key = RING[0]
     done = run({"k1": key.pem}, [key.id], "--json")
     assert done.exit_code == 0, done.stderr

@@ -1,4 +1,4 @@
-"""What is exposed to whoever takes the disk: each finding in its good and its bad state."""
+"""The findings on a disk: each one in its good and its bad state."""
 
 import hashlib
 import json
@@ -131,8 +131,8 @@ BAD = {
 }
 
 
-def test_a_server_with_all_in_memory_is_closed():
-    """Only metadata remains."""
+def test_a_server_with_everything_in_memory_is_closed():
+    """Only metadata remains readable."""
     found = judge(CLOSED, [PUBLIC])
     assert {one.exposed for one in found} == {Exposed.NOTHING, Exposed.METADATA}
     assert grade_of(found) is Grade.CLOSED
@@ -140,15 +140,15 @@ def test_a_server_with_all_in_memory_is_closed():
 
 @pytest.mark.parametrize(("survey", "part", "exposed"), BAD.values(), ids=BAD.keys())
 def test_each_leak_is_found(survey, part, exposed):
-    """The part says what is readable; whatever is text or worse says what changes it."""
+    """The finding says what is readable, and which change helps against text or worse."""
     (found,) = [one for one in judge(survey, [PUBLIC]) if one.part == part]
     assert found.exposed is exposed
     if exposed in {Exposed.TEXT, Exposed.KEY}:
         assert found.change
 
 
-def test_another_key_on_the_disk_is_not_the_rings():
-    """The certificate's key is a private key, too."""
+def test_another_key_on_the_disk_does_not_belong_to_the_ring():
+    """The certificate's private key is not one of the ring's keys."""
     survey = replace(CLOSED, key_files=(KeyFile("/etc/tls.pem", ("0" * 64,)),))
     assert judge(survey, [PUBLIC])[0].exposed is Exposed.NOTHING
 
@@ -164,7 +164,7 @@ def test_another_key_on_the_disk_is_not_the_rings():
     ],
 )
 def test_the_worst_finding_is_the_grade(parts, grade):
-    """What was not looked at is never called closed."""
+    """A server with an unchecked part is never called closed."""
     assert grade_of([Finding("part", exposed, "seen") for exposed in parts]) is grade
 
 
@@ -184,8 +184,8 @@ ARGS = {
         ({"keyCustody": "disk"}, Grade.OPEN),
     ],
 )
-def test_the_settings_alone_tell_the_grade(settings, grade):
-    """The output says before the first mail what will be readable."""
+def test_the_settings_alone_decide_the_grade(settings, grade):
+    """The output states what will be readable before the first mail arrives."""
     assert grade_of(declared(read_settings({**ARGS, **settings}))) is grade
 
 
@@ -200,13 +200,13 @@ def test_the_settings_alone_tell_the_grade(settings, grade):
     ],
 )
 def test_the_state_on_the_host_counts(environment, on_this_host, public_only, exposed):
-    """It holds the ring, encrypted, wherever the backend is."""
+    """It holds the encrypted ring, whatever the kind of backend."""
     found = judge_state(on_this_host=on_this_host, public_only=public_only, environment=environment)
     assert found.exposed is exposed
 
 
-def test_a_passphrase_beside_the_state_opens_it(tmp_path):
-    """As the dev stack has it, on a machine that keeps nothing."""
+def test_a_passphrase_next_to_the_state_opens_it(tmp_path):
+    """The dev stack has such a passphrase file, on a machine that keeps nothing."""
     passphrase = tmp_path / "passphrase"
     passphrase.write_text("secret")
     found = judge_state(
@@ -221,8 +221,8 @@ def test_a_passphrase_beside_the_state_opens_it(tmp_path):
     assert "secret" not in found.seen
 
 
-def test_login_is_read_where_no_backend_is_named(tmp_path):
-    """As pulumi login leaves it."""
+def test_the_backend_of_pulumi_login_is_read_if_none_is_named(tmp_path):
+    """The test writes the credentials file as pulumi login does."""
     (tmp_path / "credentials.json").write_text(json.dumps({"current": "file://~"}))
     found = judge_state(
         on_this_host=True, public_only=False, environment={"PULUMI_HOME": str(tmp_path)}
@@ -236,8 +236,8 @@ def test_login_is_read_where_no_backend_is_named(tmp_path):
 DISK = [("/", "ext4", "rw"), ("/proc", "proc", "rw")]
 
 
-def test_a_private_key_is_told_by_its_public_digest_alone(tmp_path):
-    """Nothing of the key leaves the container."""
+def test_a_private_key_is_identified_by_its_public_digest_alone(tmp_path):
+    """No part of the key leaves the container."""
     (tmp_path / "key.pem").write_bytes(b"before\n" + PEM)
     (tmp_path / "other").write_bytes(b"no key")
     der = KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -257,7 +257,7 @@ def test_a_key_in_memory_is_not_on_a_disk(tmp_path):
 
 
 def test_mails_are_not_searched_for_keys(tmp_path):
-    """A Maildir may be huge, and somebody may have been sent a key."""
+    """A Maildir may be huge, and a mail may contain a key that someone sent."""
     (tmp_path / "cur").mkdir()
     (tmp_path / "dovecot-uidlist").touch()
     (tmp_path / "cur" / "1").write_bytes(PEM)
@@ -265,7 +265,7 @@ def test_mails_are_not_searched_for_keys(tmp_path):
 
 
 def test_a_deleted_file_that_is_open_is_found(tmp_path):
-    """As doveconf leaves one, with the contents of every key file."""
+    """Doveconf leaves such a file with the contents of every key file."""
     path = tmp_path / "doveconf.x"
     mounts = [*DISK, (str(tmp_path), "ext4", "rw")]
     with path.open("wb+") as held:
@@ -278,7 +278,7 @@ def test_a_deleted_file_that_is_open_is_found(tmp_path):
 
 
 def test_the_nearest_mount_holds_a_path():
-    """A mount over another one counts, and a name that merely begins alike does not."""
+    """The mount at the longest matching path counts, and a common prefix of names does not."""
     mounts = [("/", "overlay", ""), ("/tmp", "tmpfs", ""), ("/tmp/config", "ext4", "")]
     assert inside.mount_of("/tmp/config/x", mounts)[1] == "ext4"
     assert inside.mount_of("/tmp/x", mounts)[1] == "tmpfs"

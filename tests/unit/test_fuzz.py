@@ -1,4 +1,4 @@
-"""Fuzzes the file format for a second; ``python -m tests.fuzz.decrypt 600`` does more."""
+"""Fuzzes the file format for a second; ``python -m tests.fuzz.decrypt 600`` runs longer."""
 
 from tests.fuzz.decrypt import fuzz
 

@@ -35,7 +35,7 @@ KEY_ID = "a10e63aa472919aa6b77c12c6e28e6283ea7de8c956876eccffa1636a05cd062"
 
 
 def test_a_real_header_is_read():
-    """Version, cipher, integrity and recipient are what Dovecot was configured to write."""
+    """Version, cipher, integrity and recipient are those that Dovecot was configured to write."""
     header = parse_header(ENCRYPTED + b"content")
     assert (header.version, header.cipher, header.mac) == (2, "aes-256-gcm", "sha256")
     assert header.is_aead
@@ -44,7 +44,7 @@ def test_a_real_header_is_read():
     assert [recipient.key_id for recipient in header.recipients] == [KEY_ID]
 
 
-def test_every_shorter_prefix_says_how_much_it_needs():
+def test_every_shorter_prefix_reports_how_much_it_needs():
     """A header that grows byte by byte is truncated until it is whole."""
     for size in range(1, len(ENCRYPTED)):
         with pytest.raises(Truncated) as caught:
@@ -67,7 +67,7 @@ def test_garbage_after_the_magic_is_never_a_header(rest):
 
 
 @pytest.mark.parametrize("position", [14, 40, 44, 82, 151, 219])
-def test_a_length_that_lies_is_damage(position):
+def test_a_wrong_length_is_damage(position):
     """A length of 2^32-1 in any field is refused without reading that much."""
     lying = ENCRYPTED[:position] + b"\xff\xff\xff\xff" + ENCRYPTED[position + 4 :]
     if lying[40:44] == b"\xff" * 4:

@@ -36,7 +36,7 @@ def greeting(server, text):
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """LMTP, IMAP and Postfix's FIFO as they are in a healthy server; each can be replaced."""
+    """Return a function that starts healthy sockets of LMTP and IMAP and Postfix's FIFO."""
     monkeypatch.setattr(health, "_configured", list)
     monkeypatch.setattr(health, "SECONDS", 0.5)
     fifo = tmp_path / "pickup"
@@ -65,12 +65,14 @@ def server(tmp_path, monkeypatch):
 
 
 def test_a_server_that_answers_is_healthy(server, capsys):
+    """The exit code is 0, and the output names what answered."""
     with server():
         assert health.main([]) == 0
     assert capsys.readouterr().out == "LMTP, IMAP and Postfix answer\n"
 
 
-def test_a_locked_server_is_healthy_and_says_so(server, capsys, tmp_path):
+def test_a_locked_server_is_healthy_and_reported_as_locked(server, capsys, tmp_path):
+    """A server without the file of its private keys answers, and is called locked."""
     with server():
         assert health.main([str(tmp_path / "private.conf")]) == 0
         (tmp_path / "private.conf").touch()
@@ -92,12 +94,14 @@ def test_a_locked_server_is_healthy_and_says_so(server, capsys, tmp_path):
     ],
 )
 def test_a_service_that_does_not_answer_is_named(server, capsys, broken, said):
+    """The exit code is 1, and the output names the service."""
     with server(**broken):
         assert health.main([]) == 1
     assert capsys.readouterr().out.startswith(said)
 
 
 def test_an_imap_port_behind_a_proxy_has_only_to_be_open(server, monkeypatch):
+    """Such a port sends no greeting before the proxy protocol's header."""
     with server(imap=b"") as held:
         listener = health.Listener(health.IMAP, tls=False, haproxy=True)
         monkeypatch.setattr(health, "_configured", lambda: [listener])

@@ -48,7 +48,7 @@ def test_a_file_cut_at_any_byte_is_refused():
 
 @pytest.mark.parametrize("bit", range(8))
 def test_a_flipped_bit_never_gives_another_mail(bit):
-    """The file is refused, or gives what was encrypted."""
+    """The file is refused, or gives the original mail."""
     for offset in range(len(GOOD)):
         spoiled = bytearray(GOOD)
         spoiled[offset] ^= 1 << bit
@@ -69,7 +69,7 @@ def test_garbage_behind_the_magic_is_refused(garbage):
 
 @settings(deadline=None, max_examples=40)
 @given(st.binary(max_size=200_000), st.sampled_from([*Curve]))
-def test_what_is_encrypted_here_is_decrypted_here(plain, kind):
+def test_a_file_encrypted_here_is_decrypted_here(plain, kind):
     """Each kind of current key and any size of mail works."""
     key = make_key(kind)
     keys = {key_id(key.public_key()): key}
@@ -79,7 +79,7 @@ def test_what_is_encrypted_here_is_decrypted_here(plain, kind):
 
 
 def by_lz4(data):
-    """Compress as Dovecot frames it."""
+    """Compress in the frames that Dovecot writes."""
     chunks = [data[start : start + 65536] for start in range(0, len(data), 65536)]
     blocks = [lz4.block.compress(chunk, store_size=False) for chunk in chunks]
     framed = b"".join(len(block).to_bytes(4) + block for block in blocks)
@@ -147,7 +147,7 @@ def test_a_compressed_stream_that_ends_early_is_damaged(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_bomb_comes_out_in_small_pieces(method):
+def test_a_bomb_is_decompressed_in_small_pieces(method):
     """The memory in use is bounded, whatever the compression ratio."""
     packed = METHODS[method](bytes(20_000_000))
     largest = max(len(piece) for piece in decompress(pieces(packed, 65536)))

@@ -58,7 +58,7 @@ RETIRED = {
 
 @pytest.mark.parametrize(("name", "kind"), RETIRED.items(), ids=RETIRED)
 def test_a_further_kind_of_key_is_accepted_as_a_retired_key_only(name, kind):
-    """As the current key it is refused, with the way to keep its mail readable."""
+    """As the current key it is refused, with a hint that keeps its mail readable."""
     pem = (VECTORS / f"{name}.pem").read_text()
     assert read_key("old", pem, Dialect.V2_4, current=False).kind == kind
     with pytest.raises(KeyFault, match=f"a current key of the kind {kind}") as caught:
@@ -76,7 +76,7 @@ PUBLIC = EC.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKe
 
 
 def openssl(*arguments, stdin=None):
-    """Return what openssl prints."""
+    """Return the output of openssl."""
     argv = ["openssl", *arguments]
     return subprocess.run(argv, input=stdin, capture_output=True, text=True, check=True).stdout
 
@@ -139,8 +139,8 @@ def test_a_key_that_dovecot_refuses_is_refused(pem, words, current):
     assert not any(line and line in message for line in pem.splitlines()[1:-1])
 
 
-def test_the_hint_for_explicit_parameters_mends_the_key(tmp_path):
-    """The command that the message gives makes a key that is accepted, with the same id."""
+def test_the_hint_for_explicit_parameters_fixes_the_key(tmp_path):
+    """The command in the message makes a key that is accepted, with the same id."""
     (tmp_path / "old.pem").write_text(EXPLICIT)
     with pytest.raises(KeyFault) as caught:
         read_key("k1", EXPLICIT)
@@ -151,7 +151,7 @@ def test_the_hint_for_explicit_parameters_mends_the_key(tmp_path):
 @pytest.mark.parametrize("kind", [Curve.X25519, "X448"])
 @pytest.mark.parametrize("current", [True, False], ids=["current", "retired"])
 def test_keys_that_make_dovecot_2_3_crash_are_refused_with_it(kind, current):
-    """It crashes with them as retired keys, too."""
+    """They are refused as retired keys, too, because they also crash it then."""
     with pytest.raises(KeyFault, match=f"{kind} key, which makes Dovecot 2.3 crash"):
         read_key("k1", pem_of(make_key(kind)), Dialect.V2_3, current=current)
 
@@ -203,7 +203,7 @@ NOT_PUBLIC = {
 
 
 @pytest.mark.parametrize(("pem", "words"), NOT_PUBLIC.values(), ids=NOT_PUBLIC)
-def test_what_is_no_public_key_is_refused_as_one(pem, words):
+def test_a_text_that_is_no_public_key_is_refused(pem, words):
     """The message names the setting and never holds the text."""
     with pytest.raises(KeyFault, match=words) as caught:
         read_public_key("k1", pem)
@@ -213,14 +213,14 @@ def test_what_is_no_public_key_is_refused_as_one(pem, words):
     assert not any(line and line in message for line in pem.splitlines()[1:-1])
 
 
-def test_a_private_key_as_public_pem_is_said_to_be_exposed():
-    """That setting is not secret, so the key may be known to others by now."""
+def test_a_private_key_as_public_pem_is_reported_as_exposed():
+    """That setting is not secret, so others may know the key by now."""
     with pytest.raises(KeyFault, match="replace the key if others could read it"):
         read_public_key("k1", pem_of(EC))
 
 
 def test_a_public_key_of_a_retired_kind_is_refused_as_the_current_one():
-    """The same rule as for private keys holds."""
+    """The same rule holds as for private keys."""
     public = x448.X448PrivateKey.generate().public_key()
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     assert read_public_key("old", pem, Dialect.V2_4, current=False).kind == "X448"

@@ -1,4 +1,4 @@
-"""Who may import whom: every module of the package lies in a layer."""
+"""The direction of imports: every module of the package belongs to a layer."""
 
 import ast
 from pathlib import Path
@@ -31,7 +31,7 @@ def room_of(path):
 
 
 def imports_of(path):
-    """Yield every imported module's dotted name, wherever in the file it is imported."""
+    """Yield the dotted name of every imported module, wherever the file imports it."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -44,8 +44,8 @@ def imports_of(path):
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_each_module_imports_only_what_its_room_may(path):
-    """A module outside of every room is refused, so that a new one cannot stand outside."""
+def test_each_module_imports_only_what_its_layer_may(path):
+    """A module outside of every layer is refused, so that no new one can escape the rule."""
     room = room_of(path)
     if room in TOP:
         return
@@ -59,6 +59,6 @@ def test_each_module_imports_only_what_its_room_may(path):
             assert first not in refused, f"{room} imports {name}"
 
 
-def test_every_room_exists():
-    """A room that was renamed cannot slip out of the test above."""
+def test_every_layer_exists():
+    """A layer that was renamed cannot escape the test above."""
     assert {room_of(path) for path in MODULES} >= {*ROOMS, "component", "cli"}

@@ -21,5 +21,5 @@ IMAP = PortSettings(143, 143, "0.0.0.0")
     ],
 )
 def test_bindings_of_one_port_follow_the_engine(listed, expected):
-    """An engine that lists them backwards does not have the server replaced at each update."""
+    """The server is not replaced at each update by an engine that lists bindings backwards."""
     assert in_order_of(listed, [SMTP, SMTP_V6, IMAP]) == expected

@@ -1,4 +1,4 @@
-"""What the proof concludes from logs, mounts, listeners and stored mail, without any server."""
+"""The proof's conclusions from logs, mounts, listeners and stored mail, without any server."""
 
 import email
 import email.policy
@@ -86,14 +86,14 @@ def test_the_line_that_refuses_is_quoted_although_a_bounce_follows():
 
 
 def test_dovecots_lines_about_a_mail_are_kept():
-    """They say into which folder it was filed, or that it was discarded."""
+    """They name the folder of the mail, or say that the mail was discarded."""
     said = f"Nov 26 lmtp(x)<1><y>: Info: sieve: msgid=<{ID}>: discard action"
     assert fate_of(f"{QUEUED}\n{said}\n{SENT}", ID, PROBE).dovecot == (said,)
 
 
 @pytest.mark.parametrize("size", range(0, len(SENT), 7))
 def test_a_log_that_ends_anywhere_is_no_fault(size):
-    """The last line may not be whole yet."""
+    """The last line may be incomplete."""
     fate_of(f"{QUEUED}\n{SENT[:size]}", ID, PROBE)
 
 
@@ -120,8 +120,8 @@ def open_listeners(imap=143, imaps=993, haproxy=""):
     return [listener for listener in listeners(printed) if listener.port]
 
 
-def test_listeners_are_read_as_doveconf_prints_them():
-    """Ports, TLS and proxies; garbage has no listener."""
+def test_listeners_are_read_from_the_output_of_doveconf():
+    """Ports, TLS and proxies are read; garbage gives no listener."""
     assert open_listeners(haproxy="haproxy = yes") == [
         Listener(143, tls=False, haproxy=True),
         Listener(993, tls=True, haproxy=True),
@@ -139,7 +139,7 @@ def test_listeners_are_read_as_doveconf_prints_them():
     ],
 )
 def test_imap_is_reached_by_a_way_that_works(found, command, login):
-    """By TLS if possible, in clear in the container else, and without a port behind a proxy."""
+    """The order is TLS, then clear text in the container, then no port at all behind a proxy."""
     way = way_to(found, PROBE)
     assert (way.argv[0], way.needs_login) == (command, login)
     assert "secret" not in " ".join(way.argv)
@@ -165,8 +165,8 @@ def test_protocols_are_read_in_both_dialects(printed, expected):
     assert answered(protocols=printed).protocols == expected
 
 
-def test_a_locked_server_is_told_by_its_login():
-    """Dovecot hands each login over to a script as long as the private keys are missing."""
+def test_a_locked_server_is_recognised_by_its_login():
+    """Dovecot hands each login over to a script while the private keys are missing."""
     assert answered(session="imap mailcrypt-locked-imap").locked
     assert not answered(session="imap").locked
 
@@ -182,15 +182,15 @@ cgroup /sys/fs/cgroup/cpu cgroup rw 0 0
 """
 
 
-def test_what_is_searched_is_what_lies_on_a_disk():
-    """Memory, the kernel's own mounts and what cannot be written are not searched."""
+def test_only_what_lies_on_a_disk_is_searched():
+    """Memory, the kernel's own mounts and read-only mounts are not searched."""
     disks = [mount.path for mount in mounts_of(MOUNTS) if mount.is_disk]
     assert disks == ["/", "/tmp/docker-mailserver", "/var/mail"]
     assert "/srv/with space" in {mount.path for mount in mounts_of(MOUNTS)}
 
 
-def test_a_probe_mail_is_the_same_each_time_and_has_its_words_where_they_belong():
-    """The comparison of what comes back needs the same bytes again."""
+def test_a_probe_mail_is_the_same_each_time_and_has_its_words_in_their_places():
+    """The comparison of a fetched mail needs the same bytes again."""
     mail = new_probe().delivered
     sent = mail.to_bytes(PROBE)
     assert sent == mail.to_bytes(PROBE)
@@ -210,7 +210,7 @@ def stored(user, name, size, prefix=ENCRYPTED):
 
 
 def test_stored_mail_is_counted_by_key_and_user_and_the_smallest_is_tried():
-    """One mail of each user comes before the second one of any."""
+    """One mail of each user comes before the second mail of any user."""
     mails = [stored("ann", str(size), size) for size in range(5000, 5010)]
     mails += [stored("ben", "large", 9000), stored("ben", "clear", 10, b"Subject: x\n")]
     mails += [stored("ben", "cut", 20, ENCRYPTED[:20])]
@@ -224,15 +224,15 @@ def test_stored_mail_is_counted_by_key_and_user_and_the_smallest_is_tried():
 
 
 @pytest.mark.parametrize("kind", list(UNKNOWN_CONTENT))
-def test_what_could_not_be_looked_at_is_named(kind):
-    """Nothing is passed over in silence."""
+def test_a_part_that_could_not_be_looked_at_is_named(kind):
+    """No part of the store is skipped silently."""
     path = b"/var/mail/example.test/ann/secret"
     (line,) = count(iter([Mail(path, b"", -1, 0, kind)])).unseen
     assert path.decode() in line
 
 
 def test_a_mail_that_is_too_large_to_try_is_counted():
-    """So that a key whose mail cannot be tried is never passed over."""
+    """A key whose mail cannot be tried is still reported."""
     found = count(iter([stored("ann", "huge", 1 << 40)]))
     assert [sum(users.values()) for users in found.users.values()] == [1]
     assert list(found.candidates.values()) == [()]

@@ -63,8 +63,8 @@ def fingerprint(root):
     }
 
 
-def test_every_mail_comes_back_with_its_name_and_time(store, keys, tmp_path):
-    """And nothing in the source is changed."""
+def test_every_mail_is_recovered_with_its_name_and_time(store, keys, tmp_path):
+    """The source is not changed."""
     before = fingerprint(store.root)
     done = run("recover", store.root, "--key", keys, "--out", tmp_path / "out", "--json")
     assert done.exit_code == 0, done.output
@@ -97,8 +97,8 @@ def test_a_repeated_run_does_only_what_is_missing(store, keys, tmp_path):
     assert [p.name for p in (out / "example.test/bob/cur").glob("packed*")] == ["packed,S=60:2,"]
 
 
-def test_what_does_not_open_is_listed_with_the_key_that_it_wants(store, keys, tmp_path):
-    """The rest comes back; a damaged mail leaves no file."""
+def test_a_mail_that_does_not_open_is_listed_with_the_key_that_it_needs(store, keys, tmp_path):
+    """The rest is recovered; a damaged mail leaves no file."""
     wanting = store.encrypt(b"lost", LOST)
     damaged = store.encrypt(b"damaged", CURRENT)
     path = store.root / damaged
@@ -113,8 +113,8 @@ def test_what_does_not_open_is_listed_with_the_key_that_it_wants(store, keys, tm
     assert not list((tmp_path / "out").rglob(".mailcrypt-*"))
 
 
-def test_a_large_mail_goes_in_a_stream_and_a_damaged_one_is_not_released(tmp_path):
-    """Its tag stands at the end: what was written before is removed."""
+def test_a_large_mail_is_streamed_and_a_damaged_one_is_not_released(tmp_path):
+    """Its tag is at the end, so everything that was written before the fault is removed."""
     store = Store(tmp_path / "mail")
     good = store.encrypt(b"\n" + os.urandom(SMALL + 12345), CURRENT)
     bad = store.encrypt(bytes(SMALL + 1), CURRENT)
@@ -129,7 +129,7 @@ def test_a_large_mail_goes_in_a_stream_and_a_damaged_one_is_not_released(tmp_pat
 
 
 def test_a_killed_worker_is_one_clear_error(store, tmp_path, monkeypatch):
-    """For instance by the kernel, for want of memory; the next run does the rest."""
+    """The kernel may kill a worker if memory is short; the next run does the rest."""
 
     def die(*_):
         faulthandler.disable()
@@ -144,7 +144,7 @@ def test_a_killed_worker_is_one_clear_error(store, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("size", [100, SMALL + 1])
-def test_a_mail_that_the_disk_cannot_read_is_listed_and_the_rest_comes_back(
+def test_a_mail_that_the_disk_cannot_read_is_listed_and_the_rest_is_recovered(
     store, tmp_path, monkeypatch, size
 ):
     """A failing disk does not end the recovery, whether a mail is read at once or streamed."""
@@ -165,7 +165,7 @@ def test_a_mail_that_the_disk_cannot_read_is_listed_and_the_rest_comes_back(
 
 
 def test_eml_and_mbox_by_choice(store, tmp_path):
-    """An mbox has its From lines quoted, and a second run writes it once more."""
+    """An mbox has its From lines quoted, and a second run writes it again."""
     recover(str(store.root), str(tmp_path / "eml"), RING, layout=Layout.EML)
     assert (tmp_path / "eml/example.test/bob/INBOX/packed,S=60:2,.eml").read_bytes() == MAIL
     for _ in range(2):
@@ -178,7 +178,7 @@ def test_eml_and_mbox_by_choice(store, tmp_path):
 
 
 def test_loops_fifos_and_foreign_formats_are_no_trouble(store, tmp_path):
-    """Nothing but regular files is opened, and mdbox is listed as not recovered."""
+    """Only regular files are opened, and mdbox is listed as not recovered."""
     os.symlink(store.root, store.root / "example.test/loop")
     os.mkfifo(store.root / "example.test/ann/cur/fifo")
     (store.root / "example.test/ann/storage").mkdir()
@@ -190,14 +190,14 @@ def test_loops_fifos_and_foreign_formats_are_no_trouble(store, tmp_path):
 
 @pytest.mark.parametrize("out", ["mail", "mail/inside", "."])
 def test_an_output_inside_the_store_is_refused(store, keys, tmp_path, out):
-    """The store is not changed by its own recovery."""
+    """A recovery does not change its own store."""
     done = run("recover", store.root, "--key", keys, "--out", tmp_path / out)
     assert done.exit_code == 2
     assert "contain one another" in done.stderr
 
 
 def test_a_full_disk_is_one_clear_error_and_leaves_nothing_half_written(store, tmp_path):
-    """Nothing stands under a mail's name that is not the whole mail."""
+    """No file under a mail's name holds less than the whole mail."""
     program = (
         "import sys, resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50, 50));"
@@ -219,7 +219,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing_half_written(store, t
 
 
 def test_a_store_without_any_maildir_cannot_be_recovered(keys, tmp_path):
-    """Exit 2, and no output folder; an empty Maildir is recovered to nothing."""
+    """The exit code is 2 without an output folder; an empty Maildir is recovered to nothing."""
     (tmp_path / "mail/example.test/ann").mkdir(parents=True)
     argv = ["recover", tmp_path / "mail", "--key", keys, "--out", tmp_path / "out"]
     done = run(*argv)
@@ -254,7 +254,7 @@ def test_the_drill_proves_each_key_id_in_use(store, tmp_path):
 
 
 def test_the_drill_names_the_key_that_is_missing_in_escrow(store, tmp_path):
-    """Exit 1; a missing file or argument is exit 2."""
+    """The exit code is 1; it is 2 for a missing file or argument."""
     pem = tmp_path / "ring.pem"
     pem.write_text(CURRENT.pem)
     done = run("drill", store.root, "--escrow", pem)
@@ -269,7 +269,7 @@ def test_the_drill_names_the_key_that_is_missing_in_escrow(store, tmp_path):
     [("", "no Maildir below this path"), ("cur", "no encrypted mail is stored")],
 )
 def test_a_drill_without_encrypted_mail_proves_nothing(tmp_path, folder, said):
-    """Exit 2: neither a path without a Maildir nor an empty Maildir says that keys are right."""
+    """The exit code is 2: no Maildir, or an empty one, does not show that keys are right."""
     pem = tmp_path / "ring.pem"
     pem.write_text(CURRENT.pem)
     (tmp_path / "mail/ann" / folder).mkdir(parents=True)
@@ -279,7 +279,7 @@ def test_a_drill_without_encrypted_mail_proves_nothing(tmp_path, folder, said):
 
 
 def test_a_drill_that_could_not_look_at_everything_proves_nothing(store, tmp_path):
-    """Exit 2: mail of another key may be in what was not looked at."""
+    """The exit code is 2, because the unread part may hold mail of another key."""
     pem = tmp_path / "ring.pem"
     pem.write_text(CURRENT.pem + RETIRED.pem)
     (store.root / "example.test/ann/m.1").write_bytes(b"x")
@@ -289,8 +289,8 @@ def test_a_drill_that_could_not_look_at_everything_proves_nothing(store, tmp_pat
     assert (found["proven"], found["not_looked_at"]) == (False, 1)
 
 
-def test_inspect_reports_what_files_are(store, keys, tmp_path):
-    """State, keys and compression, and whether the given keys open them."""
+def test_inspect_reports_the_state_of_files(store, keys, tmp_path):
+    """It reports state, keys and compression, and whether the given keys open them."""
     names = list(store.plain)
     done = run("inspect", *(store.root / name for name in names), "--key", keys, "--json")
     assert done.exit_code == 1
@@ -307,5 +307,5 @@ def test_inspect_reports_what_files_are(store, keys, tmp_path):
 
 @pytest.mark.parametrize("command", ["verify", "inspect", "audit", "escrow", "drill", "recover"])
 def test_the_help_of_each_command_lists_its_exit_codes(command):
-    """Scripts rely on them."""
+    """Scripts rely on the exit codes."""
     assert "Exit codes: 0" in run(command, "--help").stdout

@@ -1,4 +1,4 @@
-"""The audit's page says what was found, with whole names, and what to do next."""
+"""The audit's page, which shows the counts with whole names and the next steps."""
 
 import re
 from html import unescape
@@ -26,13 +26,13 @@ def page(counts, key_ids=(CURRENT, RETIRED), place=ANN, host="", examples=()):
 
 
 def text_of(html):
-    """Return what a reader sees, in one line."""
+    """Return the text that a reader sees, in one line."""
     body = html.rpartition("<body")[2].partition(">")[2]
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", body)).split())
 
 
-def test_a_store_in_good_order_is_said_to_be_so():
-    """The verdict is green and says where, when and on which machine."""
+def test_a_store_in_good_order_has_a_green_verdict():
+    """The verdict names the store, the time and the machine."""
     html = page({CURRENT: 2}, host="mx1.example.test")
     seen = text_of(html)
     assert '<body class="good">' in html
@@ -51,11 +51,11 @@ def test_a_store_in_good_order_is_said_to_be_so():
     ],
 )
 def test_singular_and_plural_agree(counts, words):
-    """The verdict reads as a sentence for any number."""
+    """The verdict is a correct sentence for any number."""
     assert words in text_of(page(counts))
 
 
-def test_what_was_not_looked_at_is_not_said_to_be_encrypted():
+def test_an_unread_part_is_not_called_encrypted():
     """A directory that cannot be read is no mail, and keeps the page from being green."""
     html = page({CURRENT: 2, "unreadable_folder": 1})
     assert "Not everything could be looked at." in text_of(html)
@@ -63,14 +63,14 @@ def test_what_was_not_looked_at_is_not_said_to_be_encrypted():
     assert "1 not looked at: directories that cannot be read" in text_of(html)
 
 
-def test_an_empty_store_is_not_said_to_be_encrypted():
-    """No mail is its own verdict."""
+def test_an_empty_store_is_not_called_encrypted():
+    """A store without mail has its own verdict."""
     assert "There is no mail here." in text_of(report(Audit("/x", Tally(), ()), 0))
 
 
 @pytest.mark.parametrize("state", [*State][1:])
-def test_each_state_says_what_to_do_next(state):
-    """Nothing that is not encrypted to the current key is left without advice."""
+def test_each_state_has_a_next_step(state):
+    """Every state but encrypted to the current key comes with advice."""
     raw = {State.RETIRED: RETIRED, State.UNKNOWN: UNKNOWN, State.ENCRYPTED: CURRENT}
     ids = () if state is State.ENCRYPTED else (CURRENT, RETIRED)
     html = page({raw.get(state, state.value): 3}, ids)
@@ -79,14 +79,14 @@ def test_each_state_says_what_to_do_next(state):
     assert ('class="good"' in html) is (state.value not in NOT_ENCRYPTED and raw[state] != UNKNOWN)
 
 
-def test_bad_states_come_first_in_what_to_do():
+def test_bad_states_come_first_in_the_next_steps():
     """The optional step is the last one."""
     seen = text_of(page({RETIRED: 5, "clear": 1}).partition("What to do next")[2])
     assert seen.index("Encrypt them in place") < seen.index("Optional")
 
 
 def test_no_name_is_cut():
-    """Key ids and users are there in full, and nothing on the page shortens them."""
+    """The page shows key ids and users in full, and does not shorten them."""
     place = Mailbox("example.test/a-very-long-name-that-differs-at-its-end-01", "Archive.2019")
     html = page({CURRENT: 1, RETIRED: 1}, place=place)
     assert {CURRENT, RETIRED, place.user, place.folder} <= set(text_of(html).split())

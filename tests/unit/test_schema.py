@@ -15,7 +15,7 @@ SERVER = SCHEMA["resources"]["mailcrypt:index:MailCryptServer"]
 
 @pytest.mark.engine
 def test_the_committed_schema_is_what_the_component_host_serves(tmp_path):
-    """Whoever changes an argument or its text commits the schema with it (make schema)."""
+    """A change of an argument or its text needs a new schema in the same commit (make schema)."""
     host = tmp_path / "pulumi-resource-mailcrypt"
     host.write_text(f'#!/bin/sh\nexec python {ROOT} "$@"\n')
     host.chmod(0o755)

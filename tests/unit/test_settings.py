@@ -1,4 +1,4 @@
-"""Settings: what is right passes, and every fault is named in one message."""
+"""The settings: valid ones pass, and one message names every fault."""
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -41,8 +41,8 @@ def faults(**changes):
     return [fault.where for fault in caught.value.faults], str(caught.value)
 
 
-def test_the_least_settings_get_sane_defaults():
-    """One key, the standard ports, protection on, the dialect by the tag."""
+def test_minimal_settings_get_defaults():
+    """The defaults are one key, the standard ports, protection, and the dialect of the tag."""
     settings = read_settings(GOOD)
     assert [key.name for key in settings.keys] == ["k1"]
     assert settings.dialect is Dialect.V2_4
@@ -53,21 +53,21 @@ def test_the_least_settings_get_sane_defaults():
     assert PortSettings(993, 993, "0.0.0.0") in settings.ports
 
 
-def test_tls_is_left_to_dms_where_its_own_variable_says_how():
-    """Without it DMS takes passwords in clear, so that has to be stated."""
+def test_tls_is_left_to_dms_if_its_own_variable_is_set():
+    """Without the variable DMS accepts passwords in clear, so it has to be stated."""
     chosen = read_settings({**GOOD, "environment": {"SSL_TYPE": "letsencrypt"}})
     assert chosen.tls.mode is TlsMode.DMS
     assert read_settings({**GOOD, "tls": {"mode": "dms"}}).tls.mode is TlsMode.DMS
 
 
-def test_an_empty_variable_is_none():
-    """As it is to DMS, whose mailserver.env has several."""
+def test_an_empty_variable_counts_as_not_set():
+    """DMS treats it so, and its mailserver.env has several empty ones."""
     empty = dict.fromkeys(("SMTP_ONLY", "ACCOUNT_PROVISIONER", "POSTFIX_DAGENT", "SSL_TYPE"), "")
     assert read_settings({**GOOD, "environment": empty}).tls.mode is TlsMode.SELF_SIGNED
 
 
-def test_what_holds_text_of_mails_lies_in_memory_by_default_except_for_the_queue():
-    """Keys and index cache stay off the disk; losing the queue loses mail, so it is a choice."""
+def test_stores_with_text_of_mails_are_in_memory_by_default_except_for_the_queue():
+    """The queue is a choice, because losing it loses mail."""
     settings = read_settings(GOOD)
     assert (settings.key_custody, settings.index_cache, settings.queue) == (
         Custody.MEMORY,
@@ -79,7 +79,7 @@ def test_what_holds_text_of_mails_lies_in_memory_by_default_except_for_the_queue
 
 
 def test_custody_and_stores_in_memory_can_be_chosen():
-    """Each choice arrives as its enumeration, with its size."""
+    """Each choice becomes a member of its enumeration, with its size."""
     settings = read_settings(
         {
             **GOOD,
@@ -95,23 +95,23 @@ def test_custody_and_stores_in_memory_can_be_chosen():
 
 
 def test_a_ring_may_hold_public_keys_only():
-    """Then there is no private key in the settings at all."""
+    """The settings then hold no private key at all."""
     keys = read_settings({**GOOD, "keys": [{"name": "k1", "publicPem": PUBLIC}]}).keys
     assert [(key.pem, key.public_pem) for key in keys] == [(None, PUBLIC)]
 
 
 @pytest.mark.parametrize("value", ["unmarked", "0123456789abcdef"])
 def test_a_mail_store_is_taken_over_by_its_mark(value):
-    """The value is a mark as preflight prints it, or says that there is none."""
+    """The value is a mark as preflight prints it, or states that there is none."""
     assert read_settings({**GOOD, "adoptMail": value}).adopt_mail == value
 
 
 class Later:
-    """Stands for what Pulumi resolves later."""
+    """Stands for a value that Pulumi resolves later."""
 
 
 def test_a_value_that_is_not_resolved_yet_passes_through():
-    """Whatever another resource produces is checked when it is known."""
+    """The value of another resource is checked once it is known."""
     later = Later()
     args = {
         **GOOD,
@@ -137,7 +137,7 @@ def test_a_value_of_a_strange_type_is_refused_unless_it_is_declared_as_unresolve
 
 
 def test_a_service_has_any_number_of_bindings():
-    """IPv4 and IPv6; a plain number means all addresses, as with Docker."""
+    """A binding has an IPv4 or IPv6 address; a plain number means all addresses, as with Docker."""
     ports = read_settings({**GOOD, "ports": {"smtp": [25, "[::1]:2525", "127.0.0.1:2525"]}}).ports
     assert [port.binding for port in ports] == [
         "0.0.0.0:25",
@@ -288,13 +288,13 @@ def test_a_bad_setting_is_named(change, where):
 
 
 def test_all_faults_come_in_one_message():
-    """Nobody has to run it again and again to learn of the next fault."""
+    """A user does not have to run it again to learn of the next fault."""
     places, message = faults(hostname="x", deadline=-1, imagee="y")
     assert sorted(places) == ["deadline", "hostname", "imagee"]
     assert "3 settings are wrong; nothing was changed" in message
 
 
 def test_no_message_holds_a_secret():
-    """A password that is refused is not repeated."""
+    """A refused password is not repeated."""
     _, message = faults(accounts=[{"address": "a@b.test", "password": "s3cret" * 20}])
     assert "s3cret" not in message

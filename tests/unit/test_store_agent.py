@@ -1,4 +1,4 @@
-"""The agent that walks, reads and replaces mail, outside of a container."""
+"""The agent that walks, reads and replaces mail, run outside of a container."""
 
 import ast
 import io
@@ -50,7 +50,7 @@ def found(store):
 
 
 class PipeSession(io.RawIOBase):
-    """A program on pipes, in place of a session with one in a container."""
+    """A program on pipes, in place of a session with a program in a container."""
 
     def __init__(self, process):
         self._process = process
@@ -67,7 +67,7 @@ class PipeSession(io.RawIOBase):
 
 @contextmanager
 def agent_on(root, folder):
-    """Run the files that are sent into a container, with nothing else to import."""
+    """Run the agent from the files that are sent into a container, with no other module."""
     for file in agent_files():
         path = folder / file.path.removeprefix("/mailcrypt/")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,8 +90,8 @@ def agent_on(root, folder):
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__.rpartition(".")[2])
-def test_the_agent_imports_the_standard_library_and_itself_only(module):
-    """Whatever else it imported would not be there in the container."""
+def test_the_agent_imports_only_the_standard_library_and_itself(module):
+    """Any other module would be missing in the container."""
     for node in ast.walk(ast.parse(Path(module.__file__).read_text())):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module] if isinstance(node, ast.ImportFrom) else []
@@ -101,13 +101,13 @@ def test_the_agent_imports_the_standard_library_and_itself_only(module):
 
 
 def test_the_reader_is_one_file_that_fits_into_an_argument():
-    """Linux takes 128 KiB at most for one argument."""
+    """Linux accepts at most 128 KiB for one argument."""
     assert "mailcrypt_component" not in READER
     assert len(READER) < 1 << 17
 
 
-def test_the_agent_knows_a_header_as_the_format_does():
-    """It has these numbers of its own, because it cannot import them."""
+def test_the_agent_and_the_format_agree_on_the_header():
+    """The agent repeats these numbers, because it cannot import them."""
     assert reader.MAGIC == header.MAGIC
     assert reader.LONGEST_HEADER == header.HEADER_LIMIT
 
@@ -116,7 +116,7 @@ def test_the_agent_knows_a_header_as_the_format_does():
 
 
 def test_the_reader_prints_what_it_finds(store):
-    """As a program of its own, without this package."""
+    """It runs as a program of its own, without this package."""
     store.encrypt(b"one", CURRENT, name=os.fsdecode(b"1.odd\n\xff"))
     store.put(b"Subject: a secret\n\n", user="example.test/bob")
     argv = [sys.executable, "-I", "-S", "-c", READER, str(store.root)]
@@ -127,15 +127,15 @@ def test_the_reader_prints_what_it_finds(store):
     assert printed.read() == b""
 
 
-def test_no_more_of_a_mail_in_clear_is_read_than_it_takes_to_see_that(store):
-    """Its text does not travel over the network."""
+def test_only_the_beginning_of_a_mail_in_clear_is_read(store):
+    """The text of the mail does not travel over the network."""
     path = store.put(b"Subject: a secret\n\n" + bytes(1000))
     assert found(store)[path].prefix == b"Subject: a secret\n"
 
 
 @pytest.mark.parametrize("length", [300, 512, 513, 8192, 8193])
 def test_a_long_header_is_read_to_its_end(store, length):
-    """But not past the length that a header may have."""
+    """It is not read past the length that a header may have."""
     data = reader.MAGIC + bytes([2]) + bytes(4) + length.to_bytes(4) + bytes(9000)
     expected = {300: 512, 512: 512, 513: 513, 8192: 8192, 8193: 512}[length]
     path = store.put(data)
@@ -143,8 +143,8 @@ def test_a_long_header_is_read_to_its_end(store, length):
 
 
 @pytest.mark.parametrize("account", ["new", "cur", "tmp"])
-def test_an_account_may_be_called_as_a_mail_folder(store, account):
-    """Each of its mails is counted once, for this account, and its control files are not."""
+def test_an_account_may_have_the_name_of_a_mail_folder(store, account):
+    """Each of its mails is counted once, for this account; its control files are not."""
     user = f"example.test/{account}"
     store.encrypt(b"one", CURRENT, user=user)
     store.encrypt(b"two", CURRENT, user=user, folder=".Sent", new=True)
@@ -159,7 +159,7 @@ def test_an_account_may_be_called_as_a_mail_folder(store, account):
 
 
 def test_a_mail_folder_with_a_folder_in_it_keeps_its_mails(store):
-    """A folder called cur inside of cur does not hide the mails beside it."""
+    """A folder called cur inside of cur does not hide the mails next to it."""
     path = store.put(b"Subject: x\n\n")
     (store.root / "example.test/ann/cur/cur").mkdir()
     assert found(store)[path].kind == MAIL
@@ -185,7 +185,7 @@ def test_a_folder_that_cannot_be_read_is_counted_as_such(store, monkeypatch):
 
 
 def test_a_link_out_of_the_store_is_counted_and_not_followed(store, tmp_path):
-    """A link to something inside is nothing new; a broken one may lead somewhere elsewhere."""
+    """A link inside the store is not counted; a broken one is, since it may lead elsewhere."""
     store.put(b"x")
     other = Store(tmp_path / "elsewhere")
     other.put(b"y")
@@ -200,7 +200,7 @@ def test_a_link_out_of_the_store_is_counted_and_not_followed(store, tmp_path):
 
 
 def test_mbox_in_an_account_called_new_belongs_to_that_account(store):
-    """The account's name is not taken for a mail folder."""
+    """The account's name is not mistaken for a mail folder."""
     store.put(b"x", user="example.test/new")
     (store.root / "example.test/new/mbox").write_bytes(b"From ann Mon\n\nhello")
     assert found(store)["example.test/new/mbox"].kind == MBOX
@@ -208,7 +208,7 @@ def test_mbox_in_an_account_called_new_belongs_to_that_account(store):
 
 
 def test_a_folder_that_does_not_exist_is_empty(tmp_path):
-    """As the Maildir of an account that never had any mail."""
+    """The Maildir of an account without any mail does not exist."""
     assert list(Reader(os.fsencode(tmp_path) + b"/nowhere").mails()) == []
 
 
@@ -222,8 +222,8 @@ def test_a_folder_that_does_not_exist_is_empty(tmp_path):
         ("cure/1.mail", False),
     ],
 )
-def test_what_counts_as_a_store(tmp_path, path, holds):
-    """A Maildir, even an empty one, or a file of another format."""
+def test_a_store_is_recognised_by_its_files(tmp_path, path, holds):
+    """A Maildir, even an empty one, or a file of another format makes a store."""
     (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / path).write_bytes(b"From ann Mon\n" if path.endswith("mbox") else b"x")
     assert Reader(os.fsencode(tmp_path)).holds_mail() is holds
@@ -240,7 +240,7 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_a_message_arrives_as_it_was_sent(value):
-    """Any nesting of JSON values and bytes."""
+    """It may be any nesting of JSON values and bytes."""
     assert receive(io.BytesIO(packed(value))) == value
 
 
@@ -253,8 +253,8 @@ def test_a_message_that_is_cut_off_anywhere_is_the_end_of_the_input(value):
             receive(io.BytesIO(message[:size]))
 
 
-def test_what_the_engine_says_instead_is_passed_on():
-    """For instance that there is no Python in the container."""
+def test_other_output_of_the_engine_is_reported():
+    """An example is the message that the container has no Python."""
     with pytest.raises(NotAMessage, match="OCI runtime exec failed: no python3"):
         receive(io.BytesIO(b"OCI runtime exec failed: no python3\n"))
 
@@ -262,7 +262,7 @@ def test_what_the_engine_says_instead_is_passed_on():
 # ---- Questions ----
 
 
-def test_a_question_that_is_not_known_is_an_error(store, tmp_path):
+def test_an_unknown_question_is_an_error(store, tmp_path):
     """Only listed methods can be called, and the agent goes on."""
     store.put(b"x")
     with agent_on(store.root, tmp_path / "agent") as agent:
@@ -272,7 +272,7 @@ def test_a_question_that_is_not_known_is_an_error(store, tmp_path):
 
 
 def test_a_fault_of_the_file_system_keeps_its_number(store, tmp_path):
-    """And the agent goes on."""
+    """The agent goes on after it."""
     store.put(b"x")
     with agent_on(store.root, tmp_path / "agent") as agent:
         with pytest.raises(FileNotFoundError):
@@ -290,7 +290,7 @@ def test_an_agent_that_dies_is_one_clear_error(store, tmp_path):
 
 
 def test_a_store_is_encrypted_through_the_agent(store, tmp_path):
-    """With what is sent into a container, over pipes; nothing is left in tmp."""
+    """It runs from the files sent into a container, over pipes, and leaves nothing in tmp."""
     for number in range(30):
         store.put(b"clear %d" % number, name=f"{number}.a.b,S=8:2,S", mtime=1_234_567_890)
     store.encrypt(b"retired", RETIRED, folder=".Sent", new=True)
@@ -324,8 +324,8 @@ def replacement(store, path):
     return files, Replacement(temporary, directory, name, stat.identity)
 
 
-def test_a_file_that_came_to_the_path_meanwhile_is_kept(store, monkeypatch):
-    """Between the look and the exchange: it is put back, even if its name is free again."""
+def test_a_file_that_appears_at_the_path_meanwhile_is_kept(store, monkeypatch):
+    """A file that came between the check and the exchange is put back."""
     path = store.root / store.put(b"old")
     files, new = replacement(store, path.relative_to(store.root))
     real = writer.exchange
@@ -343,7 +343,7 @@ def test_a_file_that_came_to_the_path_meanwhile_is_kept(store, monkeypatch):
 
 
 def test_new_files_are_removed_when_a_run_ends_early(store):
-    """Another run's are not, and neither are deliveries."""
+    """The files of another run and deliveries stay."""
     path = store.put(b"old")
     files, new = replacement(store, path)
     delivery = store.root / "example.test/ann/tmp/1.delivery"
@@ -355,7 +355,7 @@ def test_new_files_are_removed_when_a_run_ends_early(store):
 
 
 def test_a_store_is_locked_by_one_writer(store):
-    """A second run is kept out until the first one ends."""
+    """A second run is refused until the first one ends."""
     store.put(b"x")
     one, other = (Writer(os.fsencode(store.root)) for _ in range(2))
     assert one.lock()
@@ -365,8 +365,8 @@ def test_a_store_is_locked_by_one_writer(store):
     other.close()
 
 
-def test_a_stat_says_whether_a_file_was_replaced():
-    """Reading a file or changing its mode does not make it another one."""
+def test_a_stat_shows_whether_a_file_was_replaced():
+    """Reading a file or changing its mode does not make it another file."""
     stat = FileStat(1, 2, 3, 4, 1, 0, 0, 0o600)
     assert stat._replace(atime=9, mode=0o644).identity == stat.identity
     assert stat._replace(mtime=9).identity != stat.identity

@@ -1,4 +1,4 @@
-"""Encrypting stored mail in a directory: what is kept, what is left alone, and kills."""
+"""The encryption of stored mail in a directory: kept properties, skipped mail, and kills."""
 
 import errno
 import os
@@ -40,7 +40,7 @@ def store(tmp_path):
 
 
 def facts(store):
-    """Return what clients and Dovecot see of each mail."""
+    """Return the properties of each mail that clients and Dovecot see."""
     found = {}
     for path in sorted(store.root.rglob("*")):
         if path.parent.name in {"cur", "new"} and path.is_file():
@@ -59,8 +59,8 @@ def run(store, *argv):
     return CliRunner().invoke(main, words)
 
 
-def test_a_dry_run_changes_nothing_and_says_what_there_is_to_do(store):
-    """Exit 1, because there is something to encrypt."""
+def test_a_dry_run_changes_nothing_and_counts_the_mail_to_encrypt(store):
+    """The exit code is 1, because there is something to encrypt."""
     before = {path: path.stat().st_ino for path in store.root.rglob("*")}
     done = run(store, "--json")
     assert done.exit_code == 1, done.output
@@ -70,7 +70,7 @@ def test_a_dry_run_changes_nothing_and_says_what_there_is_to_do(store):
 
 
 def test_every_mail_is_encrypted_and_keeps_all_that_clients_see(store):
-    """Name, time, mode, owner and content; a second run finds nothing to do."""
+    """Name, time, mode, owner and content stay; a second run finds nothing to do."""
     before = facts(store)
     done = run(store, "--apply", "--json")
     assert done.exit_code == 0, done.output
@@ -80,8 +80,8 @@ def test_every_mail_is_encrypted_and_keeps_all_that_clients_see(store):
     assert valid(run(store, "--apply", "--json").stdout, "encrypt")["current"] == 3
 
 
-def test_what_cannot_be_handled_is_left_alone_and_listed(store):
-    """Exit 1, and not a byte of it is changed."""
+def test_a_mail_that_cannot_be_handled_is_left_alone_and_listed(store):
+    """The exit code is 1, and no byte of the mail is changed."""
     lost = store.encrypt(b"lost", LOST)
     empty = store.put(b"")
     kept = {name: (store.root / name).read_bytes() for name in (lost, empty)}
@@ -95,7 +95,7 @@ def test_what_cannot_be_handled_is_left_alone_and_listed(store):
 
 
 def test_a_store_without_any_maildir_cannot_be_encrypted(store, tmp_path):
-    """Exit 2; an empty Maildir is encrypted already."""
+    """The exit code is 2; an empty Maildir counts as encrypted."""
     store.root = tmp_path / "elsewhere"
     (store.root / "example.test/ann").mkdir(parents=True)
     done = run(store, "--apply")
@@ -105,8 +105,8 @@ def test_a_store_without_any_maildir_cannot_be_encrypted(store, tmp_path):
     assert run(store, "--apply").exit_code == 0
 
 
-def test_what_cannot_be_looked_at_is_listed(store):
-    """Exit 1: mail may be in clear there."""
+def test_a_part_that_cannot_be_looked_at_is_listed(store):
+    """The exit code is 1, because mail may be in clear there."""
     os.symlink("/elsewhere", store.root / "example.test/bob")
     (store.root / "example.test/ann/m.1").write_bytes(b"x")
     done = run(store, "--apply", "--json")
@@ -120,7 +120,7 @@ def test_what_cannot_be_looked_at_is_listed(store):
 
 @pytest.mark.parametrize("when", ["look", "read"])
 def test_a_mail_that_the_disk_cannot_read_is_left_alone(store, monkeypatch, when):
-    """The others are encrypted."""
+    """The other mails are encrypted."""
     broken, asked = store.put(b"broken"), []
 
     def open_broken(self, path, real=writer.Writer.open):
@@ -139,7 +139,7 @@ def test_a_mail_that_the_disk_cannot_read_is_left_alone(store, monkeypatch, when
 
 
 def test_a_user_can_be_chosen(store):
-    """The mail of others stays as it is."""
+    """The mail of other users stays unchanged."""
     other = store.put(b"of bob", user="example.test/bob")
     assert run(store, "--apply", "--user", "example.test/bob").exit_code == 0
     assert count(str(store.root)).states() == {CURRENT.id: 2, RETIRED.id: 1, "clear": 1}
@@ -147,7 +147,7 @@ def test_a_user_can_be_chosen(store):
 
 
 def test_copies_that_are_one_file_stay_one_file(store):
-    """Hard links, as Dovecot makes them for copies, keep sharing their space."""
+    """Hard links, which Dovecot makes for copies, keep sharing their space."""
     first = store.put(b"copied by IMAP")
     names = [store.root / f"example.test/ann/.Sent/new/{n}.copy" for n in range(3)]
     for path in names:
@@ -159,13 +159,13 @@ def test_copies_that_are_one_file_stay_one_file(store):
 
 
 def test_the_current_keys_private_part_is_needed():
-    """Without it, what was written could not be decrypted to compare it."""
+    """Without it, a new file could not be decrypted for the comparison."""
     with pytest.raises(KeyFault, match="no private key"):
         encrypt_store(pytest.fail, EncryptionJob(RETIRED.ring, CURRENT.id, apply=True))
 
 
 def test_a_mail_that_is_moved_to_a_folder_that_was_looked_at_is_encrypted_there(store, monkeypatch):
-    """As a client does at any time: whatever the order of folders, it is found again."""
+    """A client may move it at any time; it is found again, whatever the order of folders."""
     for folder in (".A", ".Z"):
         store.put(b"there", folder=folder)
     box = store.root / "example.test/ann"
@@ -185,8 +185,10 @@ def test_a_mail_that_is_moved_to_a_folder_that_was_looked_at_is_encrypted_there(
 
 
 @pytest.mark.parametrize("moved", ["flag", "to cur", "expunged"])
-def test_a_mail_that_moves_just_before_its_turn(store, monkeypatch, moved):
-    """It is found under its new name, or left to be gone; never twice, never lost."""
+def test_a_mail_that_moves_just_before_its_turn_is_neither_lost_nor_doubled(
+    store, monkeypatch, moved
+):
+    """It is found under its new name, or skipped if it is gone."""
     arrived = moved == "to cur"
     name = "77.M1P1.mail,S=6" if arrived else "77.M1P1.mail,S=6:2,"
     path = store.root / store.put(b"moving", name=name, new=arrived)
@@ -214,7 +216,7 @@ def test_a_mail_that_moves_just_before_its_turn(store, monkeypatch, moved):
 
 
 def test_kills_at_random_moments_lose_and_double_nothing(tmp_path):
-    """While another thread changes flags, removes and adds mail, as Dovecot would."""
+    """Another thread changes flags, removes and adds mail meanwhile, as Dovecot would."""
     store = Store(tmp_path / "mail")
     for number in range(600):
         body = f"mail {number}".encode()
@@ -260,7 +262,7 @@ def test_kills_at_random_moments_lose_and_double_nothing(tmp_path):
 
 
 def test_mail_of_format_version_1_is_encrypted_again(store):
-    """By a retired key that its header names by the id of that version."""
+    """Its header names a retired key by the id of that version."""
     key = load_private_key((VECTORS / "keys/p256.pem").read_bytes())
     old = (VECTORS / "encrypted/2.3-p256-version-1-small").read_bytes()
     path = store.root / store.put(old, user="example.test/bob")

@@ -1,4 +1,4 @@
-"""Real Dovecots wrote these files; the index beside them says what each must give."""
+"""Files that real Dovecots wrote; the index next to them states the result for each."""
 
 import hashlib
 import io
@@ -36,7 +36,7 @@ def id_in(header, key):
 @pytest.mark.parametrize(
     ("name", "facts"), INDEX["encrypted"].items(), ids=INDEX["encrypted"].keys()
 )
-def test_what_dovecot_wrote_is_decrypted_byte_for_byte(name, facts):
+def test_a_file_of_dovecot_is_decrypted_byte_for_byte(name, facts):
     """Streaming and at-once decryption agree; the header names the recipient without any key."""
     data, keys = (VECTORS / "encrypted" / name).read_bytes(), key_of(facts["key"])
     header = parse_header(data)
@@ -58,7 +58,7 @@ def test_the_audit_counts_each_as_encrypted_to_its_key(name):
     )
 
 
-def test_what_cannot_be_read_says_what_can_read_it():
+def test_a_file_that_cannot_be_read_names_the_program_that_can():
     """The message names the cipher and the program that decrypts it."""
     data = (VECTORS / "faults/2.4-p256-aria-256-gcm-sha256").read_bytes()
     with pytest.raises(FormatError) as found:
@@ -96,7 +96,7 @@ def test_keys_that_version_1_cannot_encrypt_to_have_no_id_there():
 
 
 def test_version_1_is_marked_as_unprotected():
-    """Nobody can notice a missing end: the header says so, and a cut file gives a cut mail."""
+    """A missing end goes unnoticed: the header says so, and a cut file gives a cut mail."""
     data, keys = (VECTORS / "encrypted/2.3-p256-version-1-small").read_bytes(), key_of("p256")
     header = parse_header(data)
     assert not header.is_protected

@@ -38,7 +38,7 @@ def test_preflight_accepts_version_1_mail_of_a_key_in_the_ring():
 
 
 def proof(public_pems):
-    """Let the proof compare a store that holds one mail of version 1 with a ring."""
+    """Compare a store that holds one mail of version 1 with a ring, as the proof does."""
     target = Target(
         docker_host=DockerHost(),
         container="x",

@@ -1,8 +1,4 @@
-"""Records what the real Docker Compose makes of each folder here, in its config.json.
-
-Run it with ``docker compose`` on PATH.  The recorded files are of Docker Compose 2.40.3,
-built from its Go module; the folder's own path is written as FOLDER.
-"""
+"""Records the output of the real Docker Compose for each folder here, in its config.json."""
 
 import shutil
 import subprocess
