@@ -190,7 +190,7 @@ _ORDER: Final = ("ring", "tls", "memory", "preflight", "keeper", "unlock", "acco
 
 
 def _edits() -> str:
-    from tests.engine.test_edits import EDITS, FOREIGN  # noqa: PLC0415
+    from tests.edits import EDITS, FOREIGN  # noqa: PLC0415
 
     rows = ["| edit | for instance | changes exactly |", "| --- | --- | --- |"]
     for name, (edit, follow) in cast("Mapping[str, _Edit]", EDITS).items():

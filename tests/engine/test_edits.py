@@ -4,13 +4,10 @@ import subprocess
 
 import pytest
 
-from tests.stacks import MARK, changed
+from tests.edits import EDITS, FOREIGN
+from tests.stacks import changed
 
 pytestmark = pytest.mark.engine
-
-SERVER = {"mailcrypt-server", "mailcrypt-proof"}
-FOREIGN = f"{MARK}-edits-foreign"
-CHECKED = {"mailcrypt-preflight", *SERVER}
 
 
 @pytest.fixture(scope="module")
@@ -35,46 +32,6 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("host")
     folder.chmod(0o777)
     return str(folder)
-
-
-RING = {"mailcrypt-ring-guard", "mailcrypt-unlock"}
-EDITS = {
-    "hostname": ({"hostname": "post.example.test"}, CHECKED),
-    "tls": ({"tls": {"mode": "self-signed"}}, {"mailcrypt-tls-key", "mailcrypt-tls", *CHECKED}),
-    "environment": ({"environment": {"LOG_LEVEL": "debug"}}, CHECKED),
-    "ports": ({"ports": {"imap": "127.0.0.1:21437"}}, CHECKED),
-    "ports, on all addresses": ({"ports": {"imap": 21438, "25": [21425, 21426]}}, CHECKED),
-    "mounts": ({"mounts": [{"source": "FOLDER", "target": "/srv/shared"}]}, CHECKED),
-    "binds": ({"binds": {"logs": "FOLDER"}}, CHECKED),
-    "network": ({"network": FOREIGN}, CHECKED),
-    "stopGrace": ({"stopGrace": 20}, SERVER),
-    "probeAddress": ({"probeAddress": "prober@example.test"}, {"mailcrypt-accounts"}),
-    "keys, a new one in front": (
-        {"keys": [{"name": "k2"}, {"name": "k1"}]},
-        {"mailcrypt-ring-k2", *RING, *CHECKED},
-    ),
-    "queue": (
-        {"queue": "memory"},
-        {"mailcrypt-memory-queue", "mailcrypt-keeper", "mailcrypt-unlock", *SERVER},
-    ),
-    "keyCustody and indexCache on disk": (
-        {"keyCustody": "disk", "indexCache": "disk"},
-        {"mailcrypt-keeper", *CHECKED},
-    ),
-    "keyCustody and indexCache in memory": (
-        {"keyCustody": "memory", "indexCache": "memory"},
-        {
-            "mailcrypt-memory-keys",
-            "mailcrypt-memory-cache",
-            "mailcrypt-keeper",
-            "mailcrypt-unlock",
-            *CHECKED,
-        },
-    ),
-    "deadline": ({"deadline": 61}, set()),
-    "dialect": ({"dialect": None}, set()),
-}
-"""Each edit, and the resources that change; the documentation's table is made of this."""
 
 
 @pytest.mark.parametrize(("edit", "follow"), EDITS.values(), ids=EDITS.keys())
