@@ -71,7 +71,7 @@ def _read(container: Container, name: str) -> str:
 
 
 def _write(container: Container, old: Sequence[str], new: Sequence[str]) -> bool:
-    """Write the files with their owner and mode, unless ``setup`` has changed one meanwhile."""
+    """Write the files with their owner and mode, unless ``setup`` has changed one of them."""
     files = [
         File(f"{_path(name)}.new", text.encode(), mode=0o644 if name == dms.ALIASES_FILE else 0o600)
         for name, text in zip(_NAMES, new, strict=True)
@@ -107,5 +107,6 @@ def _check(exit_code: int, stderr: bytes, where: str) -> None:
         raise UnreachableError(
             stderr.decode(errors="replace").strip() or f"exit code {exit_code}",
             where=where,
-            expected="a configuration folder that can be read and written",
+            expected="a configuration folder that root can read and write",
+            hint="check binds.config and the file system behind it, then pulumi up",
         )

@@ -38,7 +38,7 @@ def taken():
     subprocess.run(["docker", "rm", "-f", name], check=True, capture_output=True)
 
 
-# Each kind is tried without Pulumi in tests/server/test_preflight.py.
+# Each kind is tried without Pulumi in tests/server/test_preflight_plans.py.
 REFUSED = {
     "a typo in network": ({"network": "webmial"}, "network: the network webmial does not exist"),
     "a host name that is longer than the kernel allows": (
