@@ -365,7 +365,7 @@ def foreign_mail(stack: Stack) -> Iterator[None]:
 def foreign_mail_is_refused(stack: Stack, dialect: str) -> None:
     """Preflight refuses a ring that does not open a mail of the volume; the server stays."""
     before = stack.container_id()
-    # Preflight counts stored mail anew only if the keys or the store have changed.
+    # Preflight counts stored mail again only if the keys or the store have changed.
     keys = [{"name": "k2"}, {"name": "k1"}]
     wanted = {"environment": {"SABOTAGE": f"foreign {dialect}"}, "keys": keys}
     with foreign_mail(stack):

@@ -79,7 +79,7 @@ class Service:
     networks: tuple[Network, ...]
 
     def text(self, key: str) -> str:
-        """Return a value as text, empty where it is not stated."""
+        """Return a value as text; empty if it is not stated."""
         return str(self.stated.get(key) or "")
 
 

@@ -1,4 +1,4 @@
-"""Finds mail_crypt's settings in Dovecot's configuration, and what else is in the file.
+"""Separates mail_crypt's settings in Dovecot's configuration from the rest of the file.
 
 Reads the language of Dovecot 2.3 (``plugin { mail_crypt_… }``) and of 2.4 (``crypt_…``).
 Source: Dovecot's documentation of the mail_crypt plugin for both versions, and
@@ -71,7 +71,7 @@ def read_dovecot_conf(text: str) -> DovecotConf:
 
 @dataclass(slots=True)
 class _Section:
-    """An open section: its line, and what of its content is dropped or kept."""
+    """An open section: its line, and whether content of it is dropped or kept."""
 
     name: str
     argument: str

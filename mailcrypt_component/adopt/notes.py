@@ -1,4 +1,4 @@
-"""Names what a Compose service states and the stack has no setting for."""
+"""Names the parts of a Compose service for which the stack has no setting."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def of_adoption(server: OldServer, in_clear: int) -> Iterator[str]:
     if in_clear:
         yield (
             f"{mails(in_clear)} in clear: mailcrypt encrypt --stack {server.stack} --apply "
-            "encrypts what is stored in clear, once the stack is up"
+            "encrypts the mail that is stored in clear, once the stack is up"
         )
     if not {"SSL_TYPE", "SSL_TYPE__FILE"} & server.environment.keys():
         yield (

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mailcrypt_component.adopt.compose import Project, Service
 
 FOLDER: Final = "mailcrypt-adopted"
-"""Beside the compose file: what remains of configuration files without mail_crypt's settings."""
+"""The folder next to the compose file for configuration files without mail_crypt's settings."""
 DOVECOT_CF: Final = f"{dms.CONFIG_DIR}/dovecot.cf"
 OTHER_CONFIG: Final = ("postfix-main.cf", "postfix-master.cf", "user-patches.sh")
 

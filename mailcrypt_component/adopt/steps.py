@@ -95,7 +95,7 @@ def _rename_in(where: Location, old: str, new: str) -> Step:
     """
     if where.mount.kind != "bind":
         raise SettingsError(
-            f"it names {old}, which cannot lie beside the keys any more",
+            f"it names {old}, but the folder of the keys can no longer hold other files",
             where=str(where),
             expected=f"{new}, where the stack mounts it",
             hint=f"mount the file at {new} now, and name that path",
