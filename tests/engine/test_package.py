@@ -1,5 +1,6 @@
 """The installed wheel, with the oldest and the newest of everything that it allows."""
 
+import json
 import os
 import re
 import shutil
@@ -56,6 +57,19 @@ def write_project(folder):
     return folder
 
 
+def built_providers():
+    """Return settings that take the providers that engine/setup has built, if it has.
+
+    Those are of the newest version and cannot be downloaded as another; without them, Pulumi
+    downloads the versions that the packages ask for.
+    """
+    plugins = sorted((ROOT / ".tools/pulumi-home/plugins").glob("resource-*-v*/"))
+    if not plugins:
+        return ""
+    providers = [{"name": path.name.split("-")[1], "path": str(path)} for path in plugins]
+    return f"plugins: {json.dumps({'providers': providers})}\n"
+
+
 @pytest.fixture(scope="module", params=list(ENVIRONMENTS) if ALL else ["newest"])
 def project(request, wheel, make_stack, tmp_path_factory):
     """The README's project, in a fresh environment with the wheel in it."""
@@ -67,7 +81,8 @@ def project(request, wheel, make_stack, tmp_path_factory):
     written = write_project(tmp_path_factory.mktemp("project"))
     stack = make_stack(f"wheel-{request.param}", written)
     (stack.folder / ".venv").symlink_to(venv)
-    shutil.copy(written / "Pulumi.yaml", stack.folder)
+    providers = built_providers() if pins else ""
+    (stack.folder / "Pulumi.yaml").write_text(example("Pulumi.yaml") + providers)
     stack.environment.pop("PYTHONPATH", None)  # The wheel, not the tree.
     stack.environment["PATH"] = f"{venv}/bin:{stack.environment['PATH']}"
     stack.venv = venv
