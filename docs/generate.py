@@ -148,7 +148,8 @@ def _generic(kind: str, inner: ast.expr) -> str:
     if kind == "pulumi.Input":
         return f"{_words(inner)} (input)"
     if kind == "list":
-        return f"list, each {_words(inner)}"
+        words = _words(inner)
+        return "list of texts" if words == "text" else f"list, each {words}"
     if isinstance(inner, ast.Tuple):
         return f"map to {_words(inner.elts[1])}"
     raise ValueError(f"{kind} in args.py is of a kind that this program does not know")
