@@ -119,7 +119,7 @@ def test_a_lost_key_is_given_up_by_its_id(make_stack, image, dialect):
     printed = stack.red(keys=[{"name": "k2"}])
     assert f"1 mail is encrypted to key {lost} (example.test/user 1)" in printed
     assert f"mailcrypt encrypt --stack {stack.name} --apply" in printed
-    assert "are encrypted to key" in stack.red(giveUpKeys=["0" * 64])
+    assert "is encrypted to key" in stack.red(giveUpKeys=["0" * 64])
     assert stack.container_id() == before
     printed = stack.green(keys=[{"name": "k2"}], giveUpKeys=[lost])
     assert "1 stay unreadable (giveUpKeys)" in printed
