@@ -10,6 +10,7 @@ from pathlib import Path
 import pulumi
 import pulumi_docker as docker
 import pytest
+from pulumi.runtime.mocks import MockMonitor
 
 from mailcrypt_component import MailCryptServer
 from mailcrypt_component.component import dovecot_config
@@ -205,3 +206,36 @@ def test_a_provider_with_a_context_is_refused():
 
     with pytest.raises(pulumi.RunError, match="Docker context elsewhere is set"):
         declare(opts)
+
+
+def protected_by(monkeypatch, opts, **changes):
+    """Return the names of the resources that are registered as protected."""
+    protected = set()
+    register = MockMonitor.RegisterResource
+
+    def record(self, request):
+        if request.protect:
+            protected.add(request.name)
+        return register(self, request)
+
+    monkeypatch.setattr(MockMonitor, "RegisterResource", record)
+    use_mocks()
+    accounts = [{"address": "you@example.test"}]
+    args = {"image": "own:1", "hostname": "mail.example.test", "accounts": accounts, **changes}
+    pulumi.runtime.test(lambda: MailCryptServer("mail", args, opts).verify_target)()
+    return protected
+
+
+STORES = {"mail-mail", "mail-state", "mail-logs", "mail-config"}
+
+
+def test_protection_from_outside_does_not_freeze_server_and_gates(monkeypatch):
+    """An update could replace neither of them; keys and volumes are protected by a setting."""
+    protected = protected_by(monkeypatch, pulumi.ResourceOptions(protect=True))
+    assert protected == {"mail", "mail-ring-guard", *STORES}
+
+
+def test_a_program_can_leave_everything_unprotected(monkeypatch):
+    """The setting decides about keys and volumes, whatever the component's own option is."""
+    protected = protected_by(monkeypatch, pulumi.ResourceOptions(protect=True), protect=False)
+    assert protected == {"mail"}
