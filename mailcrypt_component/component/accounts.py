@@ -42,6 +42,7 @@ def declare_accounts(
     )
     facts = {
         "config": config,
+        "configCreated": scope.created(config),
         "accounts": declared,
         "probe": address,
         "probeAlias": address,  # Forces one update, so that existing servers get the alias.
