@@ -181,5 +181,19 @@ def _host_of(provider: docker.Provider) -> pulumi.Output[DockerHost]:
         return DockerHost(url, ca, certificate, private_key, folder, tuple(options or ()))
 
     names = ("host", "context", "ca_material", "cert_material", "key_material", "cert_path")
-    values = [pulumi.get(provider, name) for name in (*names, "ssh_opts")]
+    values = [_property(provider, name) for name in (*names, "ssh_opts")]
     return pulumi.Output.secret(pulumi.Output.all(*values).apply(read))
+
+
+def _property(provider: docker.Provider, name: str) -> pulumi.Output[Any]:
+    """Return a provider's property, which is known in previews too if it is not set.
+
+    In a preview Pulumi resolves each optional property that is not set as unknown.  Whatever is
+    derived from it would be unknown as well, and the preview would announce replacements.
+    """
+
+    async def read() -> Any:
+        output: pulumi.Output[Any] = pulumi.get(provider, name)
+        return await output.future(with_unknowns=True)  # None, or UNKNOWN if it is set.
+
+    return pulumi.Output.from_input(read())

@@ -88,6 +88,43 @@ def test_a_second_up_of_the_larger_stack_changes_nothing(groupware):
     assert "proven" not in printed
 
 
+def test_a_preview_with_an_explicit_provider_announces_what_an_up_does(groupware):
+    """Nothing: the properties that the provider does not set are known to be unset."""
+    shown = groupware.pulumi("preview", "--stack", groupware.name, check=True).stdout
+    summary = shown.partition("Resources:")[2].split("\n\n")[0].splitlines()
+    assert [line.split()[1:] for line in summary if line] == [["unchanged"]], shown
+
+
+TO_BE = """
+import pulumi
+import pulumi_docker as docker
+import pulumi_tls as tls
+from mailcrypt_component import MailCryptServer
+
+machine = tls.PrivateKey("machine", algorithm="ECDSA")
+host = machine.id.apply(lambda found: f"tcp://192.0.2.1:{found}")
+remote = docker.Provider("remote", host=host)
+MailCryptServer("mail", {
+    "image": "mailcrypt-dms-dev:13",
+    "hostname": "mail.example.test",
+    "accounts": [{"address": "a@example.test"}],
+}, pulumi.ResourceOptions(providers=[remote]))
+"""
+
+
+def test_a_preview_asks_no_engine_while_the_providers_host_is_unknown(make_stack, tmp_path):
+    """The machine is to be created by the same program; the engine of this one is not asked."""
+    (tmp_path / "Pulumi.yaml").write_text(
+        "name: tobe\nruntime:\n  name: python\n  options: {toolchain: pip, virtualenv: .venv}\n"
+    )
+    (tmp_path / "__main__.py").write_text(TO_BE)
+    stack = make_stack("tobe", tmp_path)
+    stack.environment["DOCKER_HOST"] = "unix:///nowhere/socket"
+    shown = stack.pulumi("preview", "--stack", stack.name)
+    assert shown.returncode == 0, shown.stdout
+    assert "mail-proof create" in shown.stdout
+
+
 def test_everything_works_through_the_docker_api_alone(make_stack, forwarder):
     """A remote Docker host: no port of the mail server is published, no path is shared."""
     stack = make_stack("remote", image=IMAGE, dockerHost=forwarder.address)

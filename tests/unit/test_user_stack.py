@@ -226,13 +226,10 @@ def protected_by(monkeypatch, opts, **changes):
     return protected
 
 
-STORES = {"mail-mail", "mail-state", "mail-logs", "mail-config"}
-
-
 def test_protection_from_outside_does_not_freeze_server_and_gates(monkeypatch):
     """An update could replace neither of them; keys and volumes are protected by a setting."""
     protected = protected_by(monkeypatch, pulumi.ResourceOptions(protect=True))
-    assert protected == {"mail", "mail-ring-guard", *STORES}
+    assert protected == {"mail", "mail-ring-guard", "mail-volumes-guard"}
 
 
 def test_a_program_can_leave_everything_unprotected(monkeypatch):
