@@ -97,7 +97,8 @@ class Status:
         found = self.mail.by_state if self.mail else {}
         commands = []
         if self.locked:
-            commands.append("unlock")
+            keys = "" if self.server.target.private else " --escrow FILE"
+            commands.append(f"unlock{keys}")
         if found.get(State.CLEAR) or found.get(State.RETIRED):
             commands.append("encrypt")
         if any(found.get(state) for state in _ODD):

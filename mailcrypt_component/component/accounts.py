@@ -42,7 +42,6 @@ def declare_accounts(
     )
     facts = {
         "config": config,
-        "configCreated": scope.created(config),
         "accounts": declared,
         "probe": address,
         "probeAlias": address,  # Forces one update, so that existing servers get the alias.

@@ -37,9 +37,7 @@ def declare_preflight(scope: Scope, parts: ContainerParts) -> pulumi.Stash:
         private_key=settings.tls.private_key,
     ).apply(lambda found: _plan(scope.full_name, found))
     opts = scope.child(depends_on=stores.volumes)
-    facts = pulumi.Output.all(
-        public(plan.apply(facts_of)), scope.created(stores.sources["mail"])
-    ).apply(lambda both: {**both[0], "mailCreated": both[1]})
+    facts = public(plan.apply(facts_of))
     return gate(f"{scope.name}-preflight", facts, _run_preflight, plan, opts)
 
 

@@ -15,7 +15,6 @@ from mailcrypt_component.docker_api.address import refuse_context
 from mailcrypt_component.docker_api.inspect import (
     inspect_container,
     inspect_image,
-    inspect_volume,
     kernel_version,
 )
 from mailcrypt_component.model.docker_host import DockerHost
@@ -97,16 +96,6 @@ class Scope:
         asked = self.docker_host.apply(lambda host: plainly(kernel_version, host) >= _NOSWAP)
         return public(asked)
 
-    def created(self, source: pulumi.Output[str]) -> pulumi.Output[str | None]:
-        """Return when a store's volume was created, as the engine says now; None for a path.
-
-        A volume that was removed and made again behind Pulumi's back changes a gate's facts.
-        """
-        if is_mocked():
-            return public(source.apply(lambda _: None))
-        asked = pulumi.Output.all(self.docker_host, source)
-        return public(asked.apply(lambda both: plainly(_volume_created, *both)))
-
     def bindings(self) -> pulumi.Output[Any]:
         """Return the bindings of the server's ports as the engine lists them now, if any."""
         if is_mocked():
@@ -165,10 +154,6 @@ def is_mocked() -> bool:
 def _container_now(docker_host: DockerHost, container_id: str) -> dict[str, Any] | None:
     found = inspect_container(docker_host, container_id)
     return found.as_fact() if found else None
-
-
-def _volume_created(docker_host: DockerHost, source: str) -> str | None:
-    return None if source.startswith("/") else inspect_volume(docker_host, source)
 
 
 def _host_of(provider: docker.Provider) -> pulumi.Output[DockerHost]:

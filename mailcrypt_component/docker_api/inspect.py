@@ -109,21 +109,6 @@ def kernel_version(docker_host: DockerHost) -> tuple[int, int]:
     return int(found.group(1)), int(found.group(2))
 
 
-def inspect_volume(docker_host: DockerHost, name: str) -> str | None:
-    """Return when a volume was created, as RFC 3339; None if the engine does not have it.
-
-    Args:
-        docker_host: The engine.
-        name: The volume's name.
-
-    Raises:
-        UnreachableError: The engine does not answer, or not as an engine does.
-
-    """
-    found = _ask(docker_host, f"/volumes/{quote(name)}")
-    return None if found is None else str(found.get("CreatedAt"))
-
-
 def _ask(docker_host: DockerHost, path: str) -> Any:
     """Return the answer to a GET request; None if the engine has no such object."""
     url = docker_host.url or os.environ.get("DOCKER_HOST") or DEFAULT_HOST

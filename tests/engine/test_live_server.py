@@ -131,13 +131,3 @@ def test_with_stop_unproven_off_the_server_runs_on(stack):
     stack.run(f"rm {config}/dovecot.cf")
     stack.green(environment=None, stopUnproven=None)
     assert "stored before everything" in stack.read_all()
-
-
-def test_a_mail_volume_that_was_removed_is_refused_and_not_called_proven(stack):
-    """An empty volume of the same name is not the store that had this stack's mail."""
-    docker("rm", "-f", stack.container)
-    docker("volume", "rm", f"{stack.container}-mail")
-    done = stack.pulumi("up", "--refresh", "--yes", "--skip-preview", "--stack", stack.name)
-    assert done.returncode != 0, done.stdout
-    assert "mailcrypt-preflight" in done.stdout
-    assert "adoptMail" in done.stdout, done.stdout
