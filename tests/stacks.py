@@ -159,16 +159,28 @@ class Stack:
 
 def sweep() -> None:
     """Remove what a killed test run has left on the Docker engine."""
-    kinds = {
-        "container": ("ps", "-aq", "--filter", f"name={MARK}-"),
-        "volume": ("volume", "ls", "-q", "--filter", f"name={MARK}-"),
-        "network": ("network", "ls", "-q", "--filter", f"name={MARK}-"),
-    }
-    for kind, listing in kinds.items():
-        left = subprocess.run(["docker", *listing], capture_output=True, text=True, check=True)
-        for name in left.stdout.split():
-            force = ["-f"] if kind != "network" else []
-            subprocess.run(["docker", kind, "rm", *force, name], capture_output=True, check=True)
+    _remove("container", "ps", "-aq", "--filter", f"name={MARK}-")
+    volumes = _listed("volume", "ls", "-q", "--filter", f"name={MARK}-")
+    for name in volumes:
+        # A killed run's throw-away containers have names of their own, and hold its volumes.
+        _remove("container", "ps", "-aq", "--filter", f"volume={name}")
+    _remove("volume", "volume", "ls", "-q", "--filter", f"name={MARK}-")
+    _remove("network", "network", "ls", "-q", "--filter", f"name={MARK}-")
+
+
+def _listed(*argv: str) -> list[str]:
+    done = subprocess.run(["docker", *argv], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def _remove(kind: str, *listing: str) -> None:
+    """Remove what is listed; another may have removed it meanwhile."""
+    force = ["-f"] if kind != "network" else []
+    for name in _listed(*listing):
+        argv = ["docker", kind, "rm", *force, name]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        known = ("No such", "already in progress", "not found")
+        assert not done.returncode or any(word in done.stderr for word in known), done.stderr
 
 
 def _read(project: Path) -> str:

@@ -1,10 +1,16 @@
 """Every golden file is loaded by the real Dovecot of its version."""
 
+import re
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from mailcrypt_component.checks import doveconf
 from mailcrypt_component.checks.preflight.configuration import imitate_start_up
@@ -16,6 +22,7 @@ from mailcrypt_component.model import dms
 from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.errors import PreflightError
+from mailcrypt_component.model.key_ring import PUBLIC_KEY_PATH, private_path
 
 pytestmark = pytest.mark.server
 
@@ -23,13 +30,22 @@ GOLDEN = Path(__file__).parents[1] / "unit" / "golden"
 IMAGES = {Dialect.V2_3: "mailcrypt-dms-dev:12", Dialect.V2_4: "mailcrypt-dms-dev:13"}
 
 
-def ask(dialect, text, more=()):
-    """Return a Dovecot's answer about a 10-custom.conf."""
+def ask(dialect, text, more=(), folder="1-key-memory"):
+    """Return a Dovecot's answer about a 10-custom.conf, with the golden files beside it."""
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    files = [File(dms.CUSTOM_CONF, text.encode(), mode=0o644)]
-    names = ("k1", "k2", "k3", "current.pub")
-    files += [File(f"/certs/{name}.pem", pem) for name in names]
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    storage = (GOLDEN / f"{dialect.value}-{folder}/99-mailcrypt.conf").read_text()
+    files = [
+        File(dms.CUSTOM_CONF, text.encode(), mode=0o644),
+        File(dms.STORAGE_CONF, storage.encode(), mode=0o644),
+        File(PUBLIC_KEY_PATH, public, mode=0o644),
+        *(File(private_path(name), pem) for name in ("k1", "k2", "k3")),
+    ]
+    private = GOLDEN / f"{dialect.value}-{folder}/private.conf"
+    if private.exists():
+        included = re.search(r"^!include_try (\S+)$", storage, re.MULTILINE)
+        files.append(File(included.group(1), private.read_bytes()))
     files += more
     with throwaway(
         connect(DockerHost()), IMAGES[dialect], files=files, purpose="golden"
@@ -39,11 +55,12 @@ def ask(dialect, text, more=()):
         return doveconf.judge(answer, dialect, PreflightError, where="the container")
 
 
-@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.conf")), ids=lambda path: path.stem)
-def test_real_dovecot_loads_the_golden_file(path):
+@pytest.mark.parametrize("path", sorted(GOLDEN.iterdir()), ids=lambda path: path.name)
+def test_real_dovecot_loads_the_golden_files(path):
     """mail_crypt is loaded by each protocol, and the version is the dialect's."""
-    dialect = Dialect(path.name[:3])
-    assert ask(dialect, path.read_text()).startswith(dialect.value)
+    dialect, _, folder = path.name.partition("-")
+    text = (path / "10-custom.conf").read_text()
+    assert ask(Dialect(dialect), text, folder=folder).startswith(dialect)
 
 
 BOTH = tuple(Dialect)
@@ -76,7 +93,7 @@ SABOTAGE = {
     ),
     "no key file": (
         (Dialect.V2_3,),
-        lambda text: text.replace("k1.pem", "nowhere.pem"),
+        lambda text: text.replace("current.pub.pem", "nowhere.pem"),
         "nowhere.pem",
     ),
     "plugin {} in 2.4": (
@@ -93,7 +110,7 @@ CASES = [
 
 
 def golden(dialect):
-    return (GOLDEN / f"{dialect.value}-1-keys.conf").read_text()
+    return (GOLDEN / f"{dialect.value}-1-key-memory/10-custom.conf").read_text()
 
 
 @pytest.mark.parametrize(("dialect", "spoil", "words"), CASES)
