@@ -210,7 +210,7 @@ def _closing_at(stream: Any, timeout: float) -> Iterator[threading.Event]:
         expired.set()
         hang_up()
 
-    timer = threading.Timer(max(timeout, 0.1), expire)
+    timer = threading.Timer(max(timeout, 0.0), expire)
     timer.daemon = True
     timer.start()
     try:
