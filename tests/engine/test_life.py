@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from mailcrypt_component.checks.proof.run import verify
 from mailcrypt_component.checks.proof.target import target_of
 from mailcrypt_component.model.errors import UnreachableError
+from mailcrypt_component.model.key_ring import PUBLIC_KEY_PATH
 from tests.stacks import MARK, PASSPHRASE, changed
 from tests.store import valid
 
@@ -213,8 +214,11 @@ def test_verify_proves_again_and_leaves_nothing_behind(stack):
         "configuration",
         "delivery",
         "on disk",
+        "custody",
+        "mail programs",
         "in clear",
         "read back",
+        "stored mail",
     ]
     assert stack.run(sizes) == before
 
@@ -256,11 +260,10 @@ def test_verify_says_1_where_the_public_key_is_another(stack):
     """Mail that nobody can read is found out, and the mended server is proven again."""
     key = ec.generate_private_key(ec.SECP256R1()).public_key()
     foreign = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-    path = "/certs/current.pub.pem"
-    stack.run(f"cp {path} /root/kept && cat > {path}", stdin=foreign)
+    stack.run(f"cp {PUBLIC_KEY_PATH} /root/kept && cat > {PUBLIC_KEY_PATH}", stdin=foreign)
     stack.run("doveadm reload && sleep 1")
     failed = stack.verify("--json")
-    stack.run(f"cat /root/kept > {path} && doveadm reload && sleep 1")
+    stack.run(f"cat /root/kept > {PUBLIC_KEY_PATH} && doveadm reload && sleep 1")
     assert failed.returncode == 1
     told = valid(failed.stdout, "verify")
     assert told["found"].startswith("encrypted to ")

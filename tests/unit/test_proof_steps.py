@@ -8,7 +8,7 @@ import pytest
 from mailcrypt_component.checks.doveconf import services
 from mailcrypt_component.checks.health import Listener, listeners
 from mailcrypt_component.checks.proof.imap import way_to
-from mailcrypt_component.checks.proof.in_clear import mounts_of
+from mailcrypt_component.checks.proof.in_clear import Controls, mounts_of
 from mailcrypt_component.checks.proof.mail_log import Outcome, fate_of
 from mailcrypt_component.checks.proof.probe import new_probe
 from mailcrypt_component.checks.proof.stored import count
@@ -236,3 +236,10 @@ def test_a_mail_that_is_too_large_to_try_is_counted():
     found = count(iter([stored("ann", "huge", 1 << 40)]))
     assert [sum(users.values()) for users in found.users.values()] == [1]
     assert list(found.candidates.values()) == [()]
+
+
+def test_a_control_is_known_through_a_second_mount_of_its_folder():
+    """A folder of the host that is mounted twice holds no word of a mail for that."""
+    controls = Controls((), ("/var/log/mail/.mailcrypt-1f",))
+    assert controls.include("/srv/shared/.mailcrypt-1f")
+    assert not controls.include("/srv/shared/copy.eml")

@@ -21,6 +21,11 @@ _SWAPS_HEAD: Final = "\nFilename"
 """The first word of ``/proc/swaps``, which follows the last line of ``/proc/mounts``."""
 
 
+def declared_name(server: Container) -> str:
+    """Return the name that a server was deployed with, whatever its container is called now."""
+    return str(server.labels.get(SERVER_LABEL) or server.name)
+
+
 def find_keeper(client: DockerClient, server: str) -> Container:
     """Return the running keeper of a server.
 

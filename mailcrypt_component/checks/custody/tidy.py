@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mailcrypt_component.checks.custody.keeper import find_keeper, ring_of
+from mailcrypt_component.checks.custody.keeper import declared_name, find_keeper, ring_of
 from mailcrypt_component.checks.server_state import find_container
 from mailcrypt_component.docker_api.connect import client_of
 from mailcrypt_component.docker_api.run import execute
@@ -47,7 +47,7 @@ def tidy(target: Target) -> str:
     running = find_container(target)
     removed = []
     if target.custody is Custody.MEMORY:
-        keys = _remove_keys(find_keeper(client_of(running), str(running.name)), running)
+        keys = _remove_keys(find_keeper(client_of(running), declared_name(running)), running)
         removed += _counted(keys, "file of a former ring", "files of a former ring")
     if target.index_cache is IndexCache.MEMORY:
         caches = _run(running, ["sh", "-c", _REMOVE_CACHES])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from mailcrypt_component.checks.custody.keeper import find_keeper
+from mailcrypt_component.checks.custody.keeper import declared_name, find_keeper
 from mailcrypt_component.docker_api.connect import client_of
 from mailcrypt_component.exposure.survey import digest_of, survey
 from mailcrypt_component.model import dms
@@ -47,7 +47,7 @@ def check_custody(context: Context) -> str:
 def _check_keeper(context: Context) -> None:
     """Check that the keys outlive the next restart of the server."""
     try:
-        find_keeper(client_of(context.container), str(context.container.name))
+        find_keeper(client_of(context.container), declared_name(context.container))
     except CustodyError as error:
         raise ProofError(
             error.found, where=error.where, expected=error.expected, hint=error.hint
@@ -84,7 +84,7 @@ def _check_keys(context: Context, found: Survey) -> str:
             hint="remove the file, then add a new key in front of keys: "
             "the old one can be read in the disk's free blocks",
         )
-    name = context.container.name
+    name = declared_name(context.container)
     again = f"docker rm -f {name} {name}-keeper, then pulumi up --refresh"
     _require_memory(found, dms.CERTS_DIR, ProofError, again)
     return "no private key in any file on a disk"

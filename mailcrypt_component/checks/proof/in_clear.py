@@ -61,6 +61,10 @@ class Controls:
         """The folders and files below which everything is searched."""
         return [mount.path for mount in self.mounts if mount.is_disk]
 
+    def include(self, path: str) -> bool:
+        """Whether a file is a control, seen perhaps through a second mount of its folder."""
+        return PurePosixPath(path).name in {PurePosixPath(file).name for file in self.files}
+
 
 @dataclass(frozen=True, slots=True)
 class _Hits:
@@ -167,7 +171,7 @@ def _search(context: Context, controls: Controls) -> _Hits:
             hint="replace the server: docker rm -f "
             f"{context.container.name}, then pulumi up --refresh",
         )
-    return _sorted(context, [path for path in found if path not in controls.files])
+    return _sorted(context, [path for path in found if not controls.include(path)])
 
 
 def _changed_files(context: Context, disks: Sequence[str]) -> bytes:
