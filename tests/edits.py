@@ -15,7 +15,10 @@ EDITS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "ports": ({"ports": {"imap": "127.0.0.1:21437"}}, CHECKED),
     "ports, on all addresses": ({"ports": {"imap": 21438, "25": [21425, 21426]}}, CHECKED),
     "mounts": ({"mounts": [{"source": "FOLDER", "target": "/srv/shared"}]}, CHECKED),
-    "binds": ({"binds": {"logs": "FOLDER"}}, CHECKED),
+    "binds": (
+        {"binds": {"logs": "FOLDER"}},
+        {"mailcrypt-claim", "mailcrypt-volumes-guard", *CHECKED},
+    ),
     "network": ({"network": FOREIGN}, CHECKED),
     "stopGrace": ({"stopGrace": 20}, SERVER),
     "probeAddress": ({"probeAddress": "prober@example.test"}, {"mailcrypt-accounts"}),

@@ -395,7 +395,9 @@ def test_the_lock_of_a_running_update_stays(lock, tmp_path):
     """The lock belongs to the update while a pulumi with this process id runs."""
     fake = tmp_path / "pulumi"
     fake.symlink_to(sys.executable)
-    with subprocess.Popen([fake, "-c", "input()"], stdin=subprocess.PIPE) as process:
+    argv = [fake, "-c", "print(flush=True); input()"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline(), "it runs, so the kernel has given it its new name"
         folder = lock(process.pid)
         with pytest.raises(UnreachableError, match=f"process {process.pid} of root"):
             remove(folder)
