@@ -32,7 +32,7 @@ def _output(container: Container, script: str, timeout: float) -> str:
     result = execute(container, ["sh", "-c", script], timeout=timeout)
     if result.exit_code:
         raise UnreachableError(
-            result.stderr.decode(errors="replace").strip() or f"exit code {result.exit_code}",
+            result.complaint,
             where=f"image, command {script.split(maxsplit=1)[0]}",
             expected="a docker-mailserver image, with Dovecot in it",
             hint="check mailcrypt:image",

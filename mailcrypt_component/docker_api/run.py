@@ -30,6 +30,11 @@ class Result:
     stdout: bytes
     stderr: bytes
 
+    @property
+    def complaint(self) -> str:
+        """What a failed command printed to standard error, or its exit code if nothing."""
+        return self.stderr.decode(errors="replace").strip() or f"exit code {self.exit_code}"
+
 
 def execute(
     container: Container,

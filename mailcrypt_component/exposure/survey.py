@@ -159,7 +159,7 @@ def survey(
     done = execute(server, argv, stdin=json.dumps(question).encode(), timeout=timeout)
     if done.exit_code:
         raise UnreachableError(
-            done.stderr.decode(errors="replace").strip() or f"exit code {done.exit_code}",
+            done.complaint,
             where=f"container {server.name}",
             expected="an answer to what lies on a disk",
         )

@@ -13,6 +13,7 @@ from mailcrypt_component.checks.proof.run import verify
 from mailcrypt_component.checks.proof.target import target_of
 from mailcrypt_component.model.errors import UnreachableError
 from mailcrypt_component.model.key_ring import PUBLIC_KEY_PATH
+from tests.sabotage import CHECKS
 from tests.stacks import MARK, PASSPHRASE, changed
 from tests.store import valid
 
@@ -209,17 +210,7 @@ def test_verify_proves_again_and_leaves_nothing_behind(stack):
     assert "proven: mail is encrypted to key" in shown.stdout
     evidence = valid(stack.verify("--json").stdout, "verify")
     assert evidence["verdict"] == "proven"
-    assert [check["name"] for check in evidence["checks"]] == [
-        "server",
-        "configuration",
-        "delivery",
-        "on disk",
-        "custody",
-        "mail programs",
-        "in clear",
-        "read back",
-        "stored mail",
-    ]
+    assert [check["name"] for check in evidence["checks"]] == CHECKS
     assert stack.run(sizes) == before
 
 

@@ -43,7 +43,7 @@ def _run(container: Container, argv: list[str]) -> None:
     done = execute(container, argv, timeout=_SECONDS)
     if done.exit_code:
         raise UnreachableError(
-            done.stderr.decode(errors="replace").strip() or f"exit code {done.exit_code}",
+            done.complaint,
             where=f"{argv[0]} in container {container.name}",
             hint="run mailcrypt lock again",
         )

@@ -26,7 +26,7 @@ def reload_dovecot(server: Container, *, end_sessions: bool = False) -> None:
     done = execute(server, argv, stdin=_PROGRAM.read_bytes(), timeout=_SECONDS)
     if done.exit_code:
         raise UnreachableError(
-            done.stderr.decode(errors="replace").strip() or f"exit code {done.exit_code}",
+            done.complaint,
             where=f"reload of Dovecot in container {server.name}",
             hint=f"docker logs --tail 50 {server.name}",
         )

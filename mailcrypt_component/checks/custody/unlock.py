@@ -136,6 +136,6 @@ def _run(container: Container, argv: list[str], stdin: bytes = b"") -> None:
     done = execute(container, argv, stdin=stdin, timeout=_SECONDS)
     if done.exit_code:
         raise UnreachableError(
-            done.stderr.decode(errors="replace").strip() or f"exit code {done.exit_code}",
+            done.complaint,
             where=f"{argv[0]} in container {container.name}",
         )

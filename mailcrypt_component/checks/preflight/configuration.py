@@ -84,7 +84,7 @@ def imitate_start_up(container: Container, *, timeout: float) -> None:
     done = execute(container, ["sh", "-c", _START_UP], timeout=timeout)
     if done.exit_code:
         raise UnreachableError(
-            done.stderr.decode(errors="replace").strip() or f"exit code {done.exit_code}",
+            done.complaint,
             where=f"container {container.name}, /etc/dovecot",
             expected="a docker-mailserver image, with Dovecot in it",
             hint="check mailcrypt:image",

@@ -208,7 +208,7 @@ def _output(container: Container, script: str, plan: Plan, timeout: float) -> st
     done = execute(container, ["sh", "-c", script], timeout=timeout)
     if done.exit_code:
         raise UnreachableError(
-            done.stderr.decode(errors="replace").strip() or f"exit code {done.exit_code}",
+            done.complaint,
             where=f"mail store {plan.mail}",
             expected="a store that root can read and write",
         )

@@ -71,7 +71,7 @@ def _seen(context: Context, client: IMAP4 | None, folder: str) -> str:
 def _require_sent(result: Result) -> None:
     if result.exit_code:
         raise ProofError(
-            result.stderr.decode(errors="replace").strip() or f"exit code {result.exit_code}",
+            result.complaint,
             where="sendmail in the container",
         )
 

@@ -204,8 +204,7 @@ def _sorted(context: Context, found: Sequence[str]) -> _Hits:
 def _checked(context: Context, argv: Sequence[str], stdin: bytes = b"") -> bytes:
     done = context.run(argv, stdin)
     if done.exit_code:
-        said = done.stderr.decode(errors="replace").strip()
-        raise _failed(said or f"exit code {done.exit_code}", argv[0], context)
+        raise _failed(done.complaint, argv[0], context)
     return done.stdout
 
 
