@@ -84,8 +84,8 @@ def _check_keys(context: Context, found: Survey) -> str:
             hint="remove the file, then add a new key in front of keys: "
             "the old one can be read in the disk's free blocks",
         )
-    name = declared_name(context.container)
-    again = f"docker rm -f {name} {name}-keeper, then pulumi up --refresh"
+    server = context.container
+    again = f"docker rm -f {server.name} {declared_name(server)}-keeper, then pulumi up --refresh"
     _require_memory(found, dms.CERTS_DIR, ProofError, again)
     return "no private key in any file on a disk"
 
