@@ -393,11 +393,32 @@ def wrong_retired_key_is_found(stack: Stack) -> None:
     in_volume(stack, "config", "cat > /volume/user-patches.sh", f"{wrong}\n")
     try:
         for printed in (stack.red(environment={"SABOTAGE": "wrong retired key"}), stack.red()):
-            assert "cannot open a stored mail that is encrypted to key" in printed, printed
+            assert "/certs in container" in printed and "no file holds the private key" in printed
     finally:
         in_volume(stack, "config", "rm -f /volume/user-patches.sh")
     stack.green(environment=None)
     stack.green(keys=None, keyCustody=None)
+
+
+DAMAGED_MAIL = "/volume/example.test/user/cur/2.a.b:2,S"
+
+
+def damaged_mail_is_found(stack: Stack) -> None:
+    """A stored mail was changed on the disk: red, but the server goes on taking mail."""
+    damage = (
+        f'cp -p "$(find /volume/example.test/user/cur -type f | head -n 1)" {DAMAGED_MAIL}; '
+        f"last=$(($(stat -c %s {DAMAGED_MAIL}) - 1)); "
+        f"printf x | dd of={DAMAGED_MAIL} conv=notrunc bs=1 seek=$((last - 40))"
+    )
+    in_volume(stack, "mail", damage)
+    try:
+        for printed in (stack.red(environment={"SABOTAGE": "damaged mail"}), stack.red()):
+            assert "cannot open a stored mail that is encrypted to key" in printed, printed
+            assert "so the mail's file is damaged" in printed
+        stack.run("true")
+    finally:
+        in_volume(stack, "mail", f"rm {DAMAGED_MAIL}")
+    stack.green(environment=None)
 
 
 HARMLESS = [{"source": "/srv", "target": "/srv/harmless"}]

@@ -81,8 +81,12 @@ class Second(Rows):
         sabotage.lost_account_is_found(stack, change)
 
     def test_a_wrong_retired_key_is_found(self, stack):
-        """Mail that Dovecot cannot open is never proven."""
+        """A key file that the ring lacks is never proven."""
         sabotage.wrong_retired_key_is_found(stack)
+
+    def test_a_damaged_mail_is_found(self, stack):
+        """The proof names the file and what to do."""
+        sabotage.damaged_mail_is_found(stack)
 
 
 class TestDovecot23First(First):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.dialects import Dialect
-from mailcrypt_component.model.errors import ProofError, UnreachableError, UnsafeError
+from mailcrypt_component.model.errors import ProofError, UnreachableError
 from mailcrypt_component.store.agent.reader import MAIL
 from mailcrypt_component.store.maildir import mailbox_of, shown
 from mailcrypt_component.store.tally import (
@@ -66,8 +66,7 @@ def check_stored(context: Context, *, locked: bool) -> str:
     """Check the keys in use and, unless it is locked, open mails of each; return what was seen.
 
     Raises:
-        UnsafeError: Dovecot cannot open a mail of the current key.
-        ProofError: It cannot open one of a retired key, or the ring lacks a key in use.
+        ProofError: Dovecot cannot open one, or the ring lacks a key in use.
         UnreachableError: The volume could not be read, or no mail of a key in use be tried.
 
     """
@@ -255,13 +254,16 @@ def _located(context: Context, folder: str) -> list[str]:
 
 
 def _refuse(context: Context, mail: Mail, said: str) -> NoReturn:
+    """Report a mail that does not open.  With the current key, the probe was read just before."""
     state = state_of(mail.prefix, mail.size)
+    damaged = "restore it from a backup, or move it out of the mail volume"
     current = context.target.key_id in state.split("+")
-    raise (UnsafeError if current else ProofError)(
+    raise ProofError(
         f"Dovecot cannot open a stored mail that is encrypted to key {state}: {said}",
         where=shown(mail.path),
         expected="each key of the ring to open what is encrypted to it",
-        hint="compare the ring's private keys with the key ids that 'mailcrypt audit' lists; "
-        f"docker rm -f {context.container.name} and pulumi up --refresh bring the ring's own keys "
-        "back into the container",
+        hint=f"the probe was read with this key, so the mail's file is damaged: {damaged}"
+        if current
+        else "mailcrypt repair brings the ring's own keys back into the server. If the proof "
+        f"then says the same, the mail's file is damaged: {damaged}",
     )
