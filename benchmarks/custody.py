@@ -21,7 +21,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from mailcrypt_component.checks.custody.index_cache import NEWEST
+from mailcrypt_component.custody.index_cache import NEWEST
 from mailcrypt_component.dcrypt.encrypt import encrypt
 from mailcrypt_component.model.dialects import CACHE_DIR
 from tests.stacks import Stack

@@ -27,7 +27,7 @@ def lock(
 
     Exit codes: 0 locked; 2 it could not be done.
     """
-    from mailcrypt_component.checks.custody.lock import lock as lock_server  # noqa: PLC0415
+    from mailcrypt_component.custody.lock import lock as lock_server  # noqa: PLC0415
 
     try:
         if stack is None:

@@ -43,7 +43,7 @@ def unlock(
     Exit codes: 0 unlocked; 1 these are not the server's keys, it stays locked; 2 it could not
     be done.
     """
-    from mailcrypt_component.checks.custody.unlock import unlock_running  # noqa: PLC0415
+    from mailcrypt_component.custody.unlock import unlock_running  # noqa: PLC0415
 
     try:
         keys = keys_from(key_files, escrow, passphrase_file)

@@ -10,9 +10,9 @@ import pulumi_docker as docker
 
 from mailcrypt_component.checks.health_program import health_program
 from mailcrypt_component.component.certificate import Certificate
+from mailcrypt_component.component.custody import Memory
 from mailcrypt_component.component.dovecot_config import DovecotConfig
 from mailcrypt_component.component.key_ring import KeyRing
-from mailcrypt_component.component.memory import Memory
 from mailcrypt_component.component.scope import Scope
 from mailcrypt_component.component.stores import Stores
 from mailcrypt_component.model import dms

@@ -103,11 +103,13 @@ def _endpoints(ports: Sequence[PortSettings]) -> dict[str, str]:
 
 
 def _prove(target: Target, _: GateRun, *, stop: bool) -> str:
-    from mailcrypt_component.checks.custody.tidy import tidy  # noqa: PLC0415
+    from mailcrypt_component.checks.server_state import find_container  # noqa: PLC0415
     from mailcrypt_component.checks.stop import prove_or_stop  # noqa: PLC0415
+    from mailcrypt_component.custody.tidy import tidy  # noqa: PLC0415
 
     def warn(error: Exception) -> None:
         pulumi.log.warn(str(error))
 
     evidence = prove_or_stop(target, stop=stop, unrecorded=warn)
-    return "; ".join(filter(None, [evidence.short, tidy(target)]))
+    tidied = tidy(find_container(target), target.custody, target.index_cache)
+    return "; ".join(filter(None, [evidence.short, tidied]))

@@ -14,10 +14,10 @@ from mailcrypt_component.checks.proof.target import Target
 from mailcrypt_component.component.accounts import Accounts, declare_accounts
 from mailcrypt_component.component.certificate import declare_certificate
 from mailcrypt_component.component.container import ContainerParts, declare_container
+from mailcrypt_component.component.custody import declare_memory, declare_unlock
 from mailcrypt_component.component.dovecot_config import DovecotConfig
 from mailcrypt_component.component.gates import behind
 from mailcrypt_component.component.key_ring import KeyRing
-from mailcrypt_component.component.memory import declare_memory, declare_unlock
 from mailcrypt_component.component.outputs import plainly
 from mailcrypt_component.component.preflight import declare_preflight
 from mailcrypt_component.component.proof import (

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mailcrypt_component.checks.custody import fill_cache
-from mailcrypt_component.checks.custody.keeper import check_memory
+from mailcrypt_component.custody import fill_cache
+from mailcrypt_component.custody.keeper import check_memory
 from mailcrypt_component.docker_api import inspect
 from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.errors import CustodyError, UnreachableError

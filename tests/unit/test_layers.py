@@ -16,7 +16,8 @@ ROOMS = {
     "dcrypt": ({"model", "dcrypt"}, PULUMI | NETWORK),
     "docker_api": ({"model", "docker_api"}, PULUMI),
     "store": ({"model", "dcrypt", "docker_api", "store"}, PULUMI),
-    "checks": ({"model", "dcrypt", "docker_api", "store", "exposure", "checks"}, PULUMI),
+    "custody": ({"model", "dcrypt", "docker_api", "custody"}, PULUMI),
+    "checks": ({"model", "dcrypt", "docker_api", "store", "custody", "exposure", "checks"}, PULUMI),
     "exposure": ({"model", "dcrypt", "docker_api", "store", "exposure"}, PULUMI),
     "adopt": ({"model", "dcrypt", "docker_api", "store", "adopt"}, PULUMI),
 }

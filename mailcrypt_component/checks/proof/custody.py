@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from mailcrypt_component.checks.custody.keeper import declared_name, find_keeper
+from mailcrypt_component.custody.keeper import declared_name, find_keeper
 from mailcrypt_component.docker_api.connect import client_of
 from mailcrypt_component.exposure.survey import digest_of, survey
 from mailcrypt_component.model import dms

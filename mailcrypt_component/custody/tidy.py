@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mailcrypt_component.checks.custody.keeper import declared_name, find_keeper, ring_of
-from mailcrypt_component.checks.server_state import find_container
+from mailcrypt_component.custody.keeper import declared_name, find_keeper, ring_of
 from mailcrypt_component.docker_api.connect import client_of
 from mailcrypt_component.docker_api.run import execute
 from mailcrypt_component.model import dms
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 
     from docker.models.containers import Container
 
-    from mailcrypt_component.checks.proof.target import Target
-
 _SECONDS: Final = 300.0
 _REMOVE_CACHES: Final = f"""
 set -eu
@@ -29,12 +26,13 @@ find {dms.MAIL_DIR} -mindepth 3 -xdev \\( -name cur -o -name new -o -name tmp \\
 """The search skips the folders of mails, which may be huge, three levels down."""
 
 
-def tidy(target: Target) -> str:
+def tidy(server: Container, custody: Custody, index_cache: IndexCache) -> str:
     """Remove former keys from memory and former index caches from the disk.
 
     Args:
-        target: The server, which was proven.  Custody in memory removes the keys that its ring
-            file does not name; an index cache in memory removes the caches on the mail volume.
+        server: The running server, which was proven.
+        custody: In memory, the keys that its ring file does not name are removed.
+        index_cache: In memory, the caches on the mail volume are removed.
 
     Returns:
         One line about what was removed; empty if there was nothing.
@@ -44,13 +42,12 @@ def tidy(target: Target) -> str:
         UnreachableError: The engine did not answer, or something could not be removed.
 
     """
-    running = find_container(target)
     removed = []
-    if target.custody is Custody.MEMORY:
-        keys = _remove_keys(find_keeper(client_of(running), declared_name(running)), running)
+    if custody is Custody.MEMORY:
+        keys = _remove_keys(find_keeper(client_of(server), declared_name(server)), server)
         removed += _counted(keys, "file of a former ring", "files of a former ring")
-    if target.index_cache is IndexCache.MEMORY:
-        caches = _run(running, ["sh", "-c", _REMOVE_CACHES])
+    if index_cache is IndexCache.MEMORY:
+        caches = _run(server, ["sh", "-c", _REMOVE_CACHES])
         removed += _counted(caches, "former index cache", "former index caches")
     return f"removed {' and '.join(removed)}" if removed else ""
 

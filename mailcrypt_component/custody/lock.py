@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mailcrypt_component.checks.custody.keeper import find_keeper, find_server
-from mailcrypt_component.checks.custody.reload import reload_dovecot
+from mailcrypt_component.custody.keeper import find_keeper, find_server
+from mailcrypt_component.custody.reload import reload_dovecot
 from mailcrypt_component.docker_api.connect import connect
 from mailcrypt_component.docker_api.run import execute
 from mailcrypt_component.model import dms

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_docker as docker
 
-from mailcrypt_component.checks.custody.plan import UnlockPlan
 from mailcrypt_component.component.dovecot_config import DovecotConfig
 from mailcrypt_component.component.gates import GateRun, gate
 from mailcrypt_component.component.key_ring import KeyRing
 from mailcrypt_component.component.scope import Scope
+from mailcrypt_component.custody.plan import UnlockPlan
 from mailcrypt_component.model.custody import KEEPER_LABEL, Custody, IndexCache, Queue
 from mailcrypt_component.model.dialects import CACHE_DIR
 from mailcrypt_component.model.dms import CERTS_DIR, QUEUE_DIR
@@ -149,6 +149,6 @@ def _declare_keeper(
 
 
 def _unlock_server(plan: UnlockPlan, _: GateRun) -> str:
-    from mailcrypt_component.checks.custody.unlock import unlock  # noqa: PLC0415
+    from mailcrypt_component.custody.unlock import unlock  # noqa: PLC0415
 
     return unlock(plan)

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from mailcrypt_component.checks.custody.index_cache import start_filling
-from mailcrypt_component.checks.custody.keeper import (
+from mailcrypt_component.custody.index_cache import start_filling
+from mailcrypt_component.custody.keeper import (
     find_keeper,
     find_server,
     require_memory,
     require_server,
     ring_of,
 )
-from mailcrypt_component.checks.custody.plan import UnlockPlan
-from mailcrypt_component.checks.custody.reload import reload_dovecot
+from mailcrypt_component.custody.plan import UnlockPlan
+from mailcrypt_component.custody.reload import reload_dovecot
 from mailcrypt_component.docker_api.connect import connect
 from mailcrypt_component.docker_api.run import execute
 from mailcrypt_component.model import dms
