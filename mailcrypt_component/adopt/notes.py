@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from mailcrypt_component.adopt.stored_mail import mails
+from mailcrypt_component.model.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -98,8 +98,8 @@ def of_adoption(server: OldServer, in_clear: int) -> Iterator[str]:
         )
     if in_clear:
         yield (
-            f"{mails(in_clear)} in clear: mailcrypt encrypt --stack {server.stack} --apply "
-            "encrypts the mail that is stored in clear, once the stack is up"
+            f"{counted(in_clear, 'mail')} in clear: mailcrypt encrypt --stack {server.stack} "
+            "--apply encrypts the mail that is stored in clear, once the stack is up"
         )
     if not {"SSL_TYPE", "SSL_TYPE__FILE"} & server.environment.keys():
         yield (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from mailcrypt_component.docker_api.connect import connect
 from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.errors import UnreachableError
+from mailcrypt_component.model.words import counted
 from mailcrypt_component.store.audit import MEANINGS, Audit, State
 from mailcrypt_component.store.local.walk import count
 from mailcrypt_component.store.tally import UNREADABLE, UNREADABLE_FOLDER
@@ -71,10 +72,10 @@ def _by_the_engine(source: str, image: str) -> Tally:
 def report(found: Audit) -> list[str]:
     """Return a line for each kind of mail, and whether the keys found open it."""
     states = found.by_state(found.tally.states())
-    lines = [f"stored mail in {found.store}: {mails(found.total)}"]
+    lines = [f"stored mail in {found.store}: {counted(found.total, 'mail')}"]
     lines += [f"  {number:>8}  {MEANINGS[state]}" for state, number in states.items()]
     lines += [
-        f"  key id {state}: {mails(number)}, "
+        f"  key id {state}: {counted(number, 'mail')}, "
         + ("NO KEY FOUND" if found.state(state) is State.UNKNOWN else "key found")
         for state, number in found.by_key().items()
     ]
@@ -95,8 +96,3 @@ def unopened(found: Audit) -> int:
 def in_clear(found: Audit) -> int:
     """Return how many mails lie in clear."""
     return found.by_state(found.tally.states()).get(State.CLEAR, 0)
-
-
-def mails(number: int) -> str:
-    """Return ``1 mail`` or ``2 mails``."""
-    return f"{number} mail" if number == 1 else f"{number} mails"

@@ -18,6 +18,7 @@ from mailcrypt_component.docker_api.throwaway import throwaway
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.accounts import RECORD_FILE, keep_to_itself, merge
 from mailcrypt_component.model.errors import UnreachableError
+from mailcrypt_component.model.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +52,7 @@ def write_accounts(wanted: AccountsPlan) -> str:
             new = (merged.accounts, merged.receive_access, merged.record, aliases)
             if _write(container, old, new):
                 number = len(wanted.declared)
-                return f"wrote {number} account{'s' if number != 1 else ''} and the probe account"
+                return f"wrote {counted(number, 'account')} and the probe account"
     raise UnreachableError(
         f"another program changed the accounts during each of {_TRIES} attempts",
         where=dms.CONFIG_DIR,

@@ -12,10 +12,11 @@ import click
 import yaml
 
 from mailcrypt_component.adopt.setup import Adopted, read_setup
-from mailcrypt_component.adopt.stored_mail import mails, report, unopened
+from mailcrypt_component.adopt.stored_mail import report, unopened
 from mailcrypt_component.model.errors import MailCryptError, SettingsError, UnreachableError
 from mailcrypt_component.model.key_ring import Curve
 from mailcrypt_component.model.read_settings import read_settings
+from mailcrypt_component.model.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,7 +54,7 @@ def adopt(folder: Path, stack: str, service: str | None, apply: bool) -> None:
         click.echo(_shown(found))
         if number := unopened(found.mail):
             raise _MissingKeyError(
-                f"no key was found for {mails(number)}",
+                f"no key was found for {counted(number, 'mail')}",
                 where=found.mail.store,
                 expected="the private key of every key id above",
                 hint="name the missing key in Dovecot's configuration as a further private key "

@@ -14,6 +14,7 @@ import click
 from mailcrypt_component.cli.options import require_one, stack_option
 from mailcrypt_component.cli.progress import Progress
 from mailcrypt_component.model.errors import MailCryptError
+from mailcrypt_component.model.words import counted
 from mailcrypt_component.store.audit import MEANINGS, Audit, State
 from mailcrypt_component.store.local.walk import count, number_of_files
 
@@ -134,8 +135,7 @@ def _write_report(path: Path, found: Audit) -> None:
 
 def _table(found: Audit) -> str:
     states = found.by_state(found.tally.states())
-    mails = "1 mail" if found.total == 1 else f"{found.total} mails"
-    lines = [f"{mails} in {found.store}"]
+    lines = [f"{counted(found.total, 'mail')} in {found.store}"]
     lines += [f"{number:>10}  {MEANINGS[state]}" for state, number in states.items()]
     keys = found.by_key()
     if keys:

@@ -14,15 +14,6 @@ _T = TypeVar("_T")
 _STEP: Final = 100
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun.
-
-    >>> counted(1, "mail"), counted(2, "mail")
-    ('1 mail', '2 mails')
-    """
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 class Progress:
     """A progress bar on a terminal; nothing is shown elsewhere."""
 

@@ -13,10 +13,10 @@ import click
 from mailcrypt_component.checks.server_state import ServerGoneError, ask_server_state
 from mailcrypt_component.checks.verdict import Verdict, last_verdict
 from mailcrypt_component.cli.options import stack_option
-from mailcrypt_component.cli.progress import counted
 from mailcrypt_component.cli.stack_state import deployed_server
 from mailcrypt_component.custody.keeper import is_locked
 from mailcrypt_component.model.errors import MailCryptError, UnreachableError
+from mailcrypt_component.model.words import counted
 from mailcrypt_component.store.audit import MEANINGS, NOT_LOOKED_AT, Audit, State
 from mailcrypt_component.store.tally import Tally
 from mailcrypt_component.store.volume.census import count_in

@@ -11,6 +11,7 @@ from mailcrypt_component.model import dms
 from mailcrypt_component.model.custody import Custody, IndexCache
 from mailcrypt_component.model.errors import UnreachableError
 from mailcrypt_component.model.key_ring import private_path
+from mailcrypt_component.model.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,10 +46,10 @@ def tidy(server: Container, custody: Custody, index_cache: IndexCache) -> str:
     removed = []
     if custody is Custody.MEMORY:
         keys = _remove_keys(find_keeper(client_of(server), declared_name(server)), server)
-        removed += _counted(keys, "file of a former ring", "files of a former ring")
+        removed += [f"{counted(len(keys), 'file')} of a former ring"] if keys else []
     if index_cache is IndexCache.MEMORY:
         caches = _run(server, ["sh", "-c", _REMOVE_CACHES])
-        removed += _counted(caches, "former index cache", "former index caches")
+        removed += [counted(len(caches), "former index cache")] if caches else []
     return f"removed {' and '.join(removed)}" if removed else ""
 
 
@@ -71,9 +72,3 @@ def _run(container: Container, argv: Sequence[str]) -> Sequence[str]:
             expected="former keys and index caches removed",
         )
     return done.stdout.decode(errors="replace").splitlines()
-
-
-def _counted(found: Sequence[str], one: str, many: str) -> list[str]:
-    if not found:
-        return []
-    return [f"{len(found)} {one if len(found) == 1 else many}"]

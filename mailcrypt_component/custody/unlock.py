@@ -28,6 +28,7 @@ from mailcrypt_component.docker_api.run import execute
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.errors import CustodyError, UnreachableError
 from mailcrypt_component.model.key_ring import private_path
+from mailcrypt_component.model.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,8 +67,7 @@ def unlock(plan: UnlockPlan) -> str:
     keeper = find_keeper(client, plan.server)
     require_memory(keeper)
     _run(keeper, ["sh", "-c", _WRITE, dms.CERTS_DIR], stdin=_archive(plan))
-    number = len(plan.keys)
-    written = f"{number} private key{'s' if number != 1 else ''} written to memory"
+    written = f"{counted(len(plan.keys), 'private key')} written to memory"
     server = find_server(client, plan.server)
     if server is None or not _reads(server, plan.configuration_path):
         return written

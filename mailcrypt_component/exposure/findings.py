@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from mailcrypt_component.exposure.finding import Exposed, Finding
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.dialects import CACHE_DIR
+from mailcrypt_component.model.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -86,12 +87,12 @@ def _index_cache(survey: Survey) -> Finding:
     files, _ = survey.files["index cache"]
     location = f"{survey.setting('mail_cache_path')} {survey.setting('mail_location')}"
     if CACHE_DIR not in location or not survey.mount_of(CACHE_DIR).in_memory:
-        return Finding("index cache", Exposed.TEXT, f"on a disk, {_counted(files, 'file')}", change)
+        return Finding("index cache", Exposed.TEXT, f"on a disk, {counted(files, 'file')}", change)
     if files:
         return Finding(
             "index cache",
             Exposed.TEXT,
-            f"in memory now; {_counted(files, 'old file')} on the disk",
+            f"in memory now; {counted(files, 'old file')} on the disk",
             f"find {dms.MAIL_DIR} -name dovecot.index.cache -delete",
         )
     return Finding("index cache", Exposed.NOTHING, f"in memory at {CACHE_DIR}")
@@ -105,7 +106,7 @@ def _full_text(survey: Survey) -> Finding:
     elsewhere = elsewhere or survey.setting("fts") or ""
     change = "remove the fts plugin from dovecot.cf and from files mounted into conf.d"
     if files:
-        seen = f"{_counted(files, 'file')} below {dms.MAIL_DIR}"
+        seen = f"{counted(files, 'file')} below {dms.MAIL_DIR}"
         return Finding("full-text index", Exposed.TEXT, seen, change)
     if elsewhere:
         seen = f"{elsewhere}: its index holds the words of every mail"
@@ -118,7 +119,7 @@ def _queue(survey: Survey) -> Finding:
     if mount.in_memory:
         return Finding("Postfix's queue", Exposed.NOTHING, f"in memory at {mount.path}")
     files, _ = survey.files["queue"]
-    seen = f"on a disk; {_counted(files, 'mail')} in it now, and freed blocks of delivered ones"
+    seen = f"on a disk; {counted(files, 'mail')} in it now, and freed blocks of delivered ones"
     return Finding("Postfix's queue", Exposed.TEXT, seen, f"queue: memory, or {_ENCRYPTED_DISK}")
 
 
@@ -141,7 +142,7 @@ def _filters(survey: Survey) -> Finding:
     for name in ("amavis quarantine", "rspamd history", "redis", "spam filter tokens"):
         files, on_disk = survey.files[name]
         if files and on_disk:
-            seen.append(f"{name}: {_counted(files, 'file')}")
+            seen.append(f"{name}: {counted(files, 'file')}")
     if not seen:
         return Finding("filters", Exposed.NOTHING, "no quarantine, history or tokens on a disk")
     return Finding(
@@ -167,13 +168,13 @@ def _sieve(survey: Survey) -> Finding:
     files = survey.files["sieve"][0] + survey.files["global sieve"][0]
     if not files:
         return Finding("sieve scripts", Exposed.NOTHING, "there are none")
-    seen = f"{_counted(files, 'script')}: rules and addresses in clear"
+    seen = f"{counted(files, 'script')}: rules and addresses in clear"
     return Finding("sieve scripts", Exposed.METADATA, seen, _ENCRYPTED_DISK)
 
 
 def _logs(survey: Survey) -> Finding:
     files, _ = survey.files["logs"]
-    seen = f"{_counted(files, 'file')} with addresses, times and message ids"
+    seen = f"{counted(files, 'file')} with addresses, times and message ids"
     change = "a shorter LOGROTATE_INTERVAL, or " + _ENCRYPTED_DISK
     return Finding("logs", Exposed.METADATA, seen, change)
 
@@ -206,10 +207,6 @@ def _core_dumps(survey: Survey) -> Finding:
         f"limit {survey.core_limit}, pattern {survey.core_pattern}: a crash writes keys to a disk"
     )
     return Finding("core dumps", Exposed.KEY, seen, "sysctl kernel.core_pattern=/dev/null")
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 _LOOKS: Final[tuple[Callable[[Survey], Finding], ...]] = (

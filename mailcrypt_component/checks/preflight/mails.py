@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mailcrypt_component.model.errors import PreflightError, UnreachableError
+from mailcrypt_component.model.words import counted, mails_are
 from mailcrypt_component.store.tally import (
     CLEAR,
     DBOX,
@@ -50,7 +51,7 @@ def count_mails(container: Container, plan: Plan, say: Callable[[str], object]) 
 
     def tell(number: int) -> None:
         if not number % _TOLD:
-            say(f"{number} mails counted")
+            say(f"{counted(number, 'mail')} counted")
 
     try:
         found = count_in(container, deadline=plan.count_deadline, progress=tell)
@@ -99,7 +100,7 @@ def judge_mails(found: Tally, plan: Plan) -> str:
     encrypted = sum(number for state, number in states.items() if state not in NOT_ENCRYPTED) - lost
     clear = states.get(CLEAR, 0) + states.get(MBOX, 0)
     given_up = f", {lost} unreadable (giveUpKeys)" if lost else ""
-    return f"{mails(encrypted)} encrypted to the ring, {clear} in clear{given_up}"
+    return f"{mails_are(encrypted)} encrypted to the ring, {clear} in clear{given_up}"
 
 
 def _refuse_unseen(found: Tally, plan: Plan) -> None:
@@ -128,9 +129,4 @@ _HINTS: Final = {
 def _count(key: str, users: Mapping[str, int]) -> str:
     per_user = ", ".join(f"{user} {number}" for user, number in sorted(users.items())[:_SHOWN])
     more = f", and {len(users) - _SHOWN} more users" if len(users) > _SHOWN else ""
-    return f"{mails(sum(users.values()))} encrypted to key {key} ({per_user}{more})"
-
-
-def mails(number: int) -> str:
-    """Return a number of mails in words."""
-    return "1 mail is" if number == 1 else f"{number} mails are"
+    return f"{mails_are(sum(users.values()))} encrypted to key {key} ({per_user}{more})"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mailcrypt_component.checks.preflight.host import own_containers
-from mailcrypt_component.checks.preflight.mails import mails, not_counted
+from mailcrypt_component.checks.preflight.mails import not_counted
 from mailcrypt_component.docker_api.files import File, put_files
 from mailcrypt_component.docker_api.mounts import as_mount
 from mailcrypt_component.docker_api.run import execute
@@ -20,6 +20,7 @@ from mailcrypt_component.model.custody import SERVER_LABEL
 from mailcrypt_component.model.errors import FormatError, PreflightError, UnreachableError
 from mailcrypt_component.model.identity import MARK_FILE, Mark, read_mark
 from mailcrypt_component.model.settings import UNMARKED
+from mailcrypt_component.model.words import counted, mails_are
 from mailcrypt_component.store.volume.census import mail_mounts
 
 if TYPE_CHECKING:
@@ -139,8 +140,8 @@ def _refuse_left_behind(plan: Plan, previous: Previous, store: Store, former: St
         "the former mail store does not exist any more"
         if former is None
         else (
-            f"{mails(former.mails)} in the former mail store {previous.mail}, {store.mails} in the "
-            f"new one{'' if store.mark else ', which is not a copy of it (it has no mark)'}"
+            f"{mails_are(former.mails)} in the former mail store {previous.mail}, {store.mails} in "
+            f"the new one{'' if store.mark else ', which is not a copy of it (it has no mark)'}"
         )
     )
     value = store.mark.identity if store.mark else UNMARKED
@@ -165,7 +166,7 @@ def _refuse_unmarked(
     found = (
         f"the server {around.foreign}, which this stack did not make, uses this store"
         if previous is None
-        else f"a store without this stack's mark; it holds {store.mails} mails"
+        else f"a store without this stack's mark; it holds {counted(store.mails, 'mail')}"
     )
     raise PreflightError(
         found,

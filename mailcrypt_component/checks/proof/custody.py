@@ -19,10 +19,11 @@ from mailcrypt_component.model.errors import CustodyError, ProofError, Unreachab
 
 if TYPE_CHECKING:
     from mailcrypt_component.checks.proof.context import Context
+    from mailcrypt_component.checks.proof.target import Target
     from mailcrypt_component.exposure.survey import Survey
 
 
-def check_custody(context: Context) -> str:
+def check_custody(context: Context, *, locked: bool) -> str:
     """Check where keys, index caches and temporary files lie; return what was seen.
 
     Raises:
@@ -33,7 +34,8 @@ def check_custody(context: Context) -> str:
     """
     target = context.target
     found = survey(context.container, timeout=context.left, places={})
-    _check_key_files(context, found)
+    if not locked:
+        _check_key_files(context, found)
     seen = ["the private key lies in the container's layer (keyCustody: disk)"]
     if target.custody is Custody.MEMORY:
         _check_keeper(context)
@@ -57,21 +59,24 @@ def _check_keeper(context: Context) -> None:
 def _check_key_files(context: Context, found: Survey) -> None:
     """Check that each key of the ring is there for the next restart of Dovecot.
 
-    A locked server has no key at all.  One that runs has read its keys, so a lost or exchanged
-    file would only be noticed after a restart.
+    Dovecot has read its keys, so a lost or exchanged file would only be noticed after a restart.
     """
     target = context.target
-    if not target.private:  # Whoever unlocks it brings the keys; a locked server may have others.
-        return
     wanted = dict(zip(map(digest_of, target.public_pems), target.key_ids, strict=True))
     lost = [key_id for digest, key_id in wanted.items() if digest not in found.certs]
-    if lost and (found.certs or target.custody is Custody.DISK):
+    if lost:
         raise ProofError(
             f"no file holds the private key {', '.join(lost)}",
             where=f"{dms.CERTS_DIR} in container {context.container.name}",
-            expected=f"the {len(wanted)} private keys of the ring",
-            hint="mailcrypt unlock" if target.custody is Custody.MEMORY else "mailcrypt repair",
+            expected="every private key of the ring",
+            hint=_bringing_keys(target),
         )
+
+
+def _bringing_keys(target: Target) -> str:
+    if target.custody is Custody.DISK:
+        return "mailcrypt repair"
+    return "mailcrypt unlock" if target.private else "mailcrypt unlock --escrow FILE"
 
 
 def _check_keys(context: Context, found: Survey) -> str:

@@ -13,6 +13,7 @@ from mailcrypt_component.model.errors import (
     UnreachableError,
     UnsafeError,
 )
+from mailcrypt_component.model.words import counted
 from mailcrypt_component.store.agent.reader import MAIL
 from mailcrypt_component.store.maildir import shown
 from mailcrypt_component.store.volume.census import read_mails
@@ -52,7 +53,7 @@ def check_files(context: Context, expected: int) -> str:
         raise _elsewhere(context, expected, len(files))
     for mail in files:
         _check_file(context, mail)
-    number = f"{len(files)} file{'s' * (len(files) != 1)}"
+    number = counted(len(files), "file")
     return f"{number} encrypted ({_CIPHER}, version 2) to {context.target.key_id}"
 
 
@@ -92,7 +93,7 @@ def _elsewhere(context: Context, expected: int, found: int) -> UnsafeError:
     except UnreachableError as error:
         said = error.found
     return UnsafeError(
-        f"Dovecot has stored {expected} probe mail{'s' * (expected != 1)}, of which {found} in "
+        f"Dovecot has stored {counted(expected, 'probe mail')}, of which {found} in "
         f"the mail volume ({', '.join(said.strip().splitlines())})",
         where=root_of(context),
         expected="a Maildir there, with an encrypted file for each mail",

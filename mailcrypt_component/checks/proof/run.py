@@ -67,9 +67,10 @@ def _steps(context: Context) -> Iterator[tuple[str, str]]:
     server = wait_until_it_answers(context)
     yield "server", server.greeting
     yield "configuration", server.configuration
+    locked = server.services.locked
     with ThreadPoolExecutor() as pool:
-        custody = pool.submit(check_custody, context)
-        stored = pool.submit(check_stored, context, locked=server.services.locked)
+        custody = pool.submit(check_custody, context, locked=locked)
+        stored = pool.submit(check_stored, context, locked=locked)
         with (
             probe_mailbox(context, server) as client,
             controls_written(context, pool) as controls,
@@ -84,7 +85,7 @@ def _steps(context: Context) -> Iterator[tuple[str, str]]:
             if client:
                 yield "read back", read_back(context, client, delivered)
             yield "stored mail", stored.result()
-    if server.services.locked:
+    if locked:
         command = "mailcrypt unlock" + " --escrow FILE" * (not context.target.private)
         yield LOCKED, f"the private keys are missing, so no mail was read; {command}"
 

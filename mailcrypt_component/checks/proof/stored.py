@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.errors import ProofError, UnreachableError
+from mailcrypt_component.model.words import counted, mails_are
 from mailcrypt_component.store.agent.reader import MAIL
 from mailcrypt_component.store.maildir import mailbox_of, shown
 from mailcrypt_component.store.tally import (
@@ -172,8 +173,7 @@ def _counted(key: str, users: Mapping[str, int]) -> str:
     number = sum(users.values())
     names = ", ".join(f"{user} {found}" for user, found in sorted(users.items())[:_SHOWN])
     more = f", and {len(users) - _SHOWN} more users" if len(users) > _SHOWN else ""
-    mails = "1 mail is" if number == 1 else f"{number} mails are"
-    return f"{mails} encrypted to key {key} ({names}{more})"
+    return f"{mails_are(number)} encrypted to key {key} ({names}{more})"
 
 
 def _open_some(context: Context, stored: Stored) -> set[Mail]:
@@ -205,9 +205,9 @@ def _seen(stored: Stored, opened: set[Mail]) -> str:
     for key, users in stored.users.items():
         number = sum(users.values())
         tried = opened & set(stored.candidates[key])
-        mails = f"{number} mail{'s' * (number != 1)} of key {key[:12]}"
+        mails = f"{counted(number, 'mail')} of key {key[:12]}"
         parts.append(f"{mails}, {len(tried)} of them opened" if tried else mails)
-    return f"{'; '.join(parts) or 'none encrypted'} (all {stored.number} mails looked at)"
+    return f"{'; '.join(parts) or 'none encrypted'} ({counted(stored.number, 'mail')} looked at)"
 
 
 def _open(context: Context, mails: Sequence[Mail]) -> set[Mail]:
