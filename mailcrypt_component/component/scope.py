@@ -11,7 +11,7 @@ from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.settings import get_monitor
 
 from mailcrypt_component.component.outputs import plainly, public
-from mailcrypt_component.docker_api.address import refuse_context
+from mailcrypt_component.docker_api.address import endpoint_of_context, refuse_two_engines
 from mailcrypt_component.docker_api.inspect import (
     inspect_container,
     inspect_image,
@@ -127,16 +127,15 @@ class Scope:
         return docker.Provider(f"{self.name}-docker", host=host, opts=self.child())
 
     def _docker_host(self) -> pulumi.Output[DockerHost]:
-        config = pulumi.Config("docker")
-        plainly(refuse_context, os.environ.get("DOCKER_CONTEXT") or config.get("context"))
         if self.settings.docker_host is not None:
-            return pulumi.Output.from_input(self.settings.docker_host).apply(DockerHost)
+            return pulumi.Output.from_input(self.settings.docker_host).apply(_declared_host)
         given = self._parent.get_provider("docker:index/container:Container")
         if isinstance(given, docker.Provider):
             return _host_of(given)
+        config = pulumi.Config("docker")
         return pulumi.Output.secret(
             DockerHost(
-                url=config.get("host"),
+                url=_address(config.get("host"), config.get("context")),
                 ca=config.get("caMaterial"),
                 certificate=config.get("certMaterial"),
                 private_key=config.get("keyMaterial"),
@@ -151,6 +150,18 @@ def is_mocked() -> bool:
     return isinstance(get_monitor(), MockMonitor)
 
 
+def _declared_host(url: str) -> DockerHost:
+    if (context := os.environ.get("DOCKER_CONTEXT")) and not is_mocked():
+        plainly(refuse_two_engines, url, context)
+    return DockerHost(url)
+
+
+def _address(url: str | None, context: str | None) -> str | None:
+    """Return an engine's address; for the provider a context wins over an address, too."""
+    context = context or os.environ.get("DOCKER_CONTEXT")
+    return plainly(endpoint_of_context, context) if context and not is_mocked() else url
+
+
 def _container_now(docker_host: DockerHost, container_id: str) -> dict[str, Any] | None:
     found = inspect_container(docker_host, container_id)
     return found.as_fact() if found else None
@@ -161,7 +172,7 @@ def _host_of(provider: docker.Provider) -> pulumi.Output[DockerHost]:
 
     def read(found: Sequence[Any]) -> DockerHost:
         url, context, ca, certificate, private_key, folder, ssh_options = found
-        plainly(refuse_context, context)
+        url = _address(url, context)
         options = json.loads(ssh_options) if isinstance(ssh_options, str) else ssh_options
         return DockerHost(url, ca, certificate, private_key, folder, tuple(options or ()))
 

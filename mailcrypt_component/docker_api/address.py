@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pwd
 import socket
+from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -40,20 +44,40 @@ def is_local(docker_host: DockerHost) -> bool:
     return parts.scheme == "unix" or parts.hostname in LOCAL_NAMES
 
 
-def refuse_context(context: str | None) -> None:
-    """Refuse a Docker context, because the provider would follow it and the gates would not.
+def endpoint_of_context(name: str) -> str:
+    """Return the address that a Docker context names, found where the provider looks for it.
 
     Raises:
-        MailCryptError: A context is set.
+        MailCryptError: There is no such context for the user who runs this.
 
     """
-    if context:
+    folder = Path(pwd.getpwuid(os.getuid()).pw_dir, ".docker/contexts/meta")
+    try:
+        text = (folder / sha256(name.encode()).hexdigest() / "meta.json").read_text()
+        return str(json.loads(text)["Endpoints"]["docker"]["Host"])
+    except (OSError, ValueError, KeyError, TypeError):
         raise MailCryptError(
-            f"the Docker context {context} is set",
+            f"the Docker context {name}, which cannot be read",
             where="DOCKER_CONTEXT (or docker:context, or the provider's context)",
-            expected="no context: the engine is given by its address",
-            hint="unset the context, and set mailcrypt:dockerHost to the endpoint that "
-            f"`docker context inspect {context}` shows",
+            expected=f"a context below {folder}",
+            hint="docker context ls shows them; to go without one: unset DOCKER_CONTEXT",
+        ) from None
+
+
+def refuse_two_engines(docker_host: str, context: str) -> None:
+    """Refuse an address beside a context of the environment, which the provider would follow.
+
+    Raises:
+        MailCryptError: The context names another engine than the address.
+
+    """
+    endpoint = endpoint_of_context(context)
+    if endpoint != docker_host:
+        raise MailCryptError(
+            f"{docker_host}, while DOCKER_CONTEXT={context} names {endpoint}",
+            where="dockerHost",
+            expected="one Docker engine; the provider would follow the context",
+            hint="unset DOCKER_CONTEXT",
         )
 
 

@@ -6,17 +6,13 @@ import threading
 
 import pytest
 
-from tests.stacks import ROOT, changed
+from tests.stacks import MARK, ROOT, changed
 from tests.store import valid
 
 pytestmark = pytest.mark.engine
 
 IMAGE = "mailcrypt-dms-dev:13"
-GREET = """
-use IO::Socket::INET;
-my $imap = IO::Socket::INET->new(PeerAddr => $ENV{IMAP_HOST}, PeerPort => 143) or die $!;
-print scalar <$imap>;
-"""
+GREET = "import imaplib, os; print(imaplib.IMAP4(os.environ['IMAP_HOST']).welcome)"
 
 
 class Forwarder(threading.Thread):
@@ -72,7 +68,7 @@ def test_both_servers_are_proven_each_to_a_key_of_its_own(groupware):
 def test_the_client_reads_from_the_server_it_was_told_of(groupware):
     """What the outer stack takes from the outputs works: name and network."""
     client = groupware.outputs()["client"]
-    assert "Dovecot" in groupware.docker("exec", client, "perl", "-e", GREET)
+    assert "Dovecot" in groupware.docker("exec", client, "python3", "-c", GREET)
 
 
 def test_the_gates_reach_the_docker_engine_through_the_foreign_provider(groupware, forwarder):
@@ -137,6 +133,34 @@ def test_everything_works_through_the_docker_api_alone(make_stack, forwarder):
     audited = valid(stack.mailcrypt("audit", "--json").stdout, "audit")
     assert audited["states"] == {"current": 1}
     assert stack.mailcrypt("exposure").returncode == 0
+
+
+@pytest.fixture
+def context(forwarder):
+    """A Docker context that names the forwarder's address."""
+    name = f"{MARK}-context"
+    endpoint = f"host={forwarder.address}"
+    subprocess.run(["docker", "context", "rm", "-f", name], check=False, capture_output=True)
+    subprocess.run(["docker", "context", "create", name, "--docker", endpoint], check=True)
+    yield name
+    subprocess.run(["docker", "context", "rm", "-f", name], check=True)
+
+
+def test_a_docker_context_is_followed_by_provider_and_gates(make_stack, forwarder, context):
+    """Both reach the engine that it names; beside another address it is refused."""
+    stack = make_stack("context", image=IMAGE)
+    stack.environment["DOCKER_CONTEXT"] = context
+    before = forwarder.connections
+    assert "mailcrypt-proof: proven" in stack.green()
+    assert stack.outputs()["verifyTarget"]["dockerHost"]["url"] == forwarder.address
+    assert forwarder.connections > before
+    summary = stack.preview().partition("Resources:")[2]
+    assert "unchanged" in summary
+    assert "replace" not in summary
+    printed = stack.red(dockerHost="unix:///var/run/docker.sock")
+    assert "hint: unset DOCKER_CONTEXT" in printed
+    del stack.environment["DOCKER_CONTEXT"]
+    stack.green(dockerHost=forwarder.address)
 
 
 FAKE_SSH = """#!/bin/sh

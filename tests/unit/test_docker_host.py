@@ -1,9 +1,13 @@
 """The connection to an engine, which is never plain TCP to another machine."""
 
+import hashlib
+import json
 import os
+import pwd
 
 import pytest
 
+from mailcrypt_component.docker_api import address
 from mailcrypt_component.docker_api.certificates import certificate_files, refuse_plain_tcp
 from mailcrypt_component.model.docker_host import DockerHost, docker_host_of
 from mailcrypt_component.model.errors import MailCryptError
@@ -69,3 +73,36 @@ def test_a_docker_host_survives_the_state():
     """The commands read the same values that the gates were given."""
     docker_host = DockerHost(REMOTE, "CA", "CERT", "KEY", None, ("-p", "22"))
     assert docker_host_of(docker_host.as_json()) == docker_host
+
+
+@pytest.fixture
+def context(tmp_path, monkeypatch):
+    """A Docker context of this user, as ``docker context create`` writes it."""
+    entry = list(pwd.getpwuid(os.getuid()))
+    entry[5] = str(tmp_path)
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: pwd.struct_passwd(entry))
+    folder = tmp_path / ".docker/contexts/meta" / hashlib.sha256(b"office").hexdigest()
+    folder.mkdir(parents=True)
+    meta = {"Name": "office", "Metadata": {}, "Endpoints": {"docker": {"Host": REMOTE}}}
+    (folder / "meta.json").write_text(json.dumps(meta))
+    return folder / "meta.json"
+
+
+def test_a_context_names_an_address(context):
+    """It is read where the provider reads it, whatever HOME says."""
+    assert address.endpoint_of_context("office") == REMOTE
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"Endpoints": {}}'])
+def test_a_context_that_cannot_be_read_is_named(context, content):
+    """Missing or damaged, it gets one message."""
+    context.write_text(content) if content else context.unlink()
+    with pytest.raises(MailCryptError, match="the Docker context office, which cannot be read"):
+        address.endpoint_of_context("office")
+
+
+def test_an_address_beside_another_context_is_refused(context):
+    """The provider would follow the context, the gates the address."""
+    address.refuse_two_engines(REMOTE, "office")
+    with pytest.raises(MailCryptError, match="DOCKER_CONTEXT=office names tcp://"):
+        address.refuse_two_engines("unix:///var/run/docker.sock", "office")

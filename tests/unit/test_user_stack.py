@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pulumi
 import pulumi_docker as docker
-import pytest
 from pulumi.runtime.mocks import MockMonitor
 
 from mailcrypt_component import MailCryptServer
@@ -188,24 +187,6 @@ def test_a_provider_of_the_outer_stack_serves_the_component():
     for name in ("office-mail-server", "office-mail-mail", "office-net"):
         assert "::remote::" in mocks.resources[name].provider
     assert target["dockerHost"]["url"] == "tcp://192.0.2.1:2376", "the gates ask another host"
-
-
-def test_a_docker_context_is_refused(monkeypatch):
-    """The provider would follow it to another engine than the one that the gates ask."""
-    monkeypatch.setenv("DOCKER_CONTEXT", "elsewhere")
-    with pytest.raises(pulumi.RunError, match="Docker context elsewhere is set"):
-        declare()
-
-
-def test_a_provider_with_a_context_is_refused():
-    """As one in the environment is."""
-
-    def opts():
-        remote = docker.Provider("remote", context="elsewhere")
-        return pulumi.ResourceOptions(providers=[remote])
-
-    with pytest.raises(pulumi.RunError, match="Docker context elsewhere is set"):
-        declare(opts)
 
 
 def protected_by(monkeypatch, opts, **changes):
