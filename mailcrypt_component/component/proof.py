@@ -15,7 +15,7 @@ from mailcrypt_component.component.gates import GateRun, gate
 from mailcrypt_component.component.scope import Scope
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.dialects import Dialect
-from mailcrypt_component.model.settings import PortSettings
+from mailcrypt_component.model.settings import UNMARKED, PortSettings
 
 
 def declare_target(
@@ -25,7 +25,7 @@ def declare_target(
     settings = scope.settings
 
     def read(facts: Sequence[Any]) -> Target:
-        docker_host, container, dialect, keys, probe_password = facts
+        docker_host, container, dialect, keys, probe_password, identity = facts
         return Target(
             docker_host=docker_host,
             container=container,
@@ -39,10 +39,16 @@ def declare_target(
             index_cache=settings.index_cache,
             public_pems=tuple(key["publicPem"] for key in keys),
             private=not settings.is_public_only,
+            identity=None if settings.adopt_mail == UNMARKED else identity,
         )
 
     found = pulumi.Output.all(
-        scope.docker_host, server.id, parts.config.dialect, parts.ring.public_keys, password
+        scope.docker_host,
+        server.id,
+        parts.config.dialect,
+        parts.ring.public_keys,
+        password,
+        parts.stores.identity,
     )
     return pulumi.Output.secret(found.apply(read))
 

@@ -153,3 +153,37 @@ def test_a_renamed_stack_keeps_its_mail(stack):
         stack.name = name
         stack.green()
         assert BODY in stack.read_all()
+
+
+def in_mail_volume(stack, copies, script):
+    """Run a script with the mail volume at /mail and a folder of copies at /copies."""
+    mounts = ("-v", f"{stack.container}-mail:/mail", "-v", f"{copies}:/copies")
+    argv = ("--rm", *mounts, "--entrypoint", "sh", "mailcrypt-dms-dev:13", "-euc", script)
+    stack.docker("run", *argv)
+
+
+def test_a_mail_volume_that_was_removed_is_missed(stack, tmp_path):
+    """Pulumi makes an empty one of the same name; restored with its mark, it is proven."""
+    in_mail_volume(stack, tmp_path, "cp -a /mail/. /copies/")
+    stack.docker("rm", "-f", stack.container)
+    stack.docker("volume", "rm", f"{stack.container}-mail")
+    refresh = ("up", "--refresh", "--yes", "--skip-preview", "--stack", stack.name)
+    done = stack.pulumi(*refresh)
+    assert done.returncode != 0, done.stdout
+    assert "the mail volume is not the one of the last update: it has no mark" in done.stdout
+    assert stack.verify().returncode == 1
+    in_mail_volume(stack, tmp_path, "cp -a /copies/. /mail/")
+    stack.green()
+    assert BODY in stack.read_all()
+
+
+def test_a_mail_volume_that_was_emptied_is_used_only_if_that_is_declared(stack, tmp_path):
+    """The hint's setting marks it anew."""
+    in_mail_volume(stack, tmp_path, "find /mail -mindepth 1 -delete")
+    done = stack.verify()
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "pulumi config set mailcrypt:adoptMail unmarked, then pulumi up" in done.stderr
+    stack.docker("restart", "-t", "2", stack.container)
+    assert "it has no mark" in stack.red()
+    stack.green(adoptMail="unmarked")
+    stack.green(adoptMail=None)

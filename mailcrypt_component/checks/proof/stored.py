@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.errors import ProofError, UnreachableError
+from mailcrypt_component.model.identity import MARK_FILE, read_mark
+from mailcrypt_component.model.settings import UNMARKED
 from mailcrypt_component.model.words import counted, mails_are
 from mailcrypt_component.store.agent.reader import MAIL
 from mailcrypt_component.store.maildir import mailbox_of, shown
@@ -67,10 +69,12 @@ def check_stored(context: Context, *, locked: bool) -> str:
     """Check the keys in use and, unless it is locked, open mails of each; return what was seen.
 
     Raises:
-        ProofError: Dovecot cannot open one, or the ring lacks a key in use.
+        ProofError: Dovecot cannot open one, the ring lacks a key in use, or the volume is not
+            the one that preflight marked.
         UnreachableError: The volume could not be read, or no mail of a key in use be tried.
 
     """
+    _refuse_other_volume(context)
     stored = _look(context)
     _refuse_unknown_keys(context, stored)
     if stored.unseen:
@@ -82,6 +86,30 @@ def check_stored(context: Context, *, locked: bool) -> str:
         )
     opened = set() if locked else _open_some(context, stored)
     return _seen(stored, opened)
+
+
+def _refuse_other_volume(context: Context) -> None:
+    """Refuse a volume without this stack's mark: preflight marked the one that it looked at."""
+    if context.target.identity is None:
+        return
+    path = f"{dms.MAIL_DIR}/{MARK_FILE}"
+    text = context.run(["cat", path]).stdout.decode(errors="replace")
+    if not text:
+        raise ProofError(
+            "the mail volume is not the one of the last update: it has no mark",
+            where=f"{path} in {context.where}",
+            expected=f"the mark {context.target.identity}",
+            hint="was it removed or emptied? Restore it from the backup, with that file; to use "
+            f"it as it is: pulumi config set mailcrypt:adoptMail {UNMARKED}, then pulumi up",
+        )
+    if (mark := read_mark(text)).identity != context.target.identity:
+        raise ProofError(
+            f"the mail volume belongs to the stack {mark.stack} (mark {mark.identity})",
+            where=f"{path} in {context.where}",
+            expected=f"the mark {context.target.identity}",
+            hint="restore this stack's own volume; to take that one over: pulumi config set "
+            f"mailcrypt:adoptMail {mark.identity}, then pulumi up",
+        )
 
 
 def _look(context: Context) -> Stored:

@@ -38,6 +38,8 @@ class Target:
     """The ring's public keys, newest first."""
     private: bool = True
     """Whether the stack holds the private keys; False for a ring of public keys."""
+    identity: str | None = None
+    """The stack's identity, with which preflight marked the mail volume; None is not compared."""
 
     @property
     def key_id(self) -> str:
@@ -72,6 +74,7 @@ class Target:
             "indexCache": self.index_cache.value,
             "publicPems": list(self.public_pems),
             "private": self.private,
+            "identity": self.identity,
         }
 
 
@@ -90,4 +93,5 @@ def target_of(facts: Mapping[str, Any]) -> Target:
         index_cache=IndexCache(facts.get("indexCache", IndexCache.DISK)),
         public_pems=tuple(facts.get("publicPems", ())),
         private=facts.get("private", True),
+        identity=facts.get("identity"),
     )
