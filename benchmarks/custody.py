@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from mailcrypt_component.custody.index_cache import NEWEST
 from mailcrypt_component.dcrypt.encrypt import encrypt
-from mailcrypt_component.model.dialects import CACHE_DIR
+from mailcrypt_component.dialects.dialect import CACHE_DIR
 from tests.stacks import Stack
 
 SETTINGS = {"image": "mailcrypt-dms-dev:13", "dialect": "2.4"}

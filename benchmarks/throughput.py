@@ -17,9 +17,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mailcrypt_component.dialects.compiler import render
+from mailcrypt_component.dialects.dialect import CACHE_DIR, Dialect, DovecotFiles
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.custody import Custody, IndexCache
-from mailcrypt_component.model.dialects import CACHE_DIR, Dialect, DovecotFiles, render
 from mailcrypt_component.model.key_ring import PUBLIC_KEY_PATH, model_of, private_path
 from tests.stacks import MARK
 from tests.store import Key

@@ -25,7 +25,8 @@ ROOT: Final = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from mailcrypt_component import cli  # noqa: E402
-from mailcrypt_component.model import custody, dialects, key_ring, settings  # noqa: E402
+from mailcrypt_component.dialects.dialect import Dialect  # noqa: E402
+from mailcrypt_component.model import custody, key_ring, settings  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -57,7 +58,7 @@ _WORDS: Final = {
 _ENUMS: Final[Mapping[str, type[StrEnum]]] = {
     "Curve": key_ring.Curve,
     "Custody": custody.Custody,
-    "Dialect": dialects.Dialect,
+    "Dialect": Dialect,
     "IndexCache": custody.IndexCache,
     "Queue": custody.Queue,
     "TlsMode": settings.TlsMode,

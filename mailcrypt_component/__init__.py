@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from mailcrypt_component.component.dovecot_config import DovecotConfig
     from mailcrypt_component.component.key_ring import KeyRing
     from mailcrypt_component.component.server import MailCryptServer
+    from mailcrypt_component.dialects.dialect import Dialect
     from mailcrypt_component.model.custody import Custody, IndexCache, Queue
-    from mailcrypt_component.model.dialects import Dialect
     from mailcrypt_component.model.key_ring import Curve
     from mailcrypt_component.model.settings import TlsMode
 
@@ -47,7 +47,7 @@ __all__ = [
 _MODULES = {
     "Curve": "model.key_ring",
     "Custody": "model.custody",
-    "Dialect": "model.dialects",
+    "Dialect": "dialects.dialect",
     "DovecotConfig": "component.dovecot_config",
     "IndexCache": "model.custody",
     "KeyRing": "component.key_ring",

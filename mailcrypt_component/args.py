@@ -10,8 +10,8 @@ from typing import Any, NotRequired, TypedDict
 
 import pulumi
 
+from mailcrypt_component.dialects.dialect import Dialect
 from mailcrypt_component.model.custody import Custody, IndexCache, Queue
-from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.key_ring import Curve
 from mailcrypt_component.model.settings import TlsMode
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from docker.models.containers import Container
 
 from mailcrypt_component.checks.preflight.configuration import imitate_start_up
+from mailcrypt_component.dialects.compiler import render
+from mailcrypt_component.dialects.dialect import CryptModel, Dialect, KeyFiles
 from mailcrypt_component.docker_api.connect import connect
 from mailcrypt_component.docker_api.files import File
 from mailcrypt_component.docker_api.run import execute
 from mailcrypt_component.docker_api.throwaway import throwaway
 from mailcrypt_component.model import dms
-from mailcrypt_component.model.dialects import CryptModel, Dialect, KeyFiles, render
 from mailcrypt_component.model.docker_host import DockerHost
 
 IMAGES = {Dialect.V2_3: "mailcrypt-dms-dev:12", Dialect.V2_4: "mailcrypt-dms-dev:13"}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mailcrypt_component.dialects.dialect import Dialect, of_version
 from mailcrypt_component.docker_api.connect import connect
 from mailcrypt_component.docker_api.run import execute
 from mailcrypt_component.docker_api.throwaway import throwaway
-from mailcrypt_component.model.dialects import Dialect, of_version
 from mailcrypt_component.model.errors import UnreachableError
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mailcrypt_component.checks.health import Listener, listeners
+from mailcrypt_component.dialects.dialect import LOCKED_SERVICE, Dialect, of_version
 from mailcrypt_component.model import dms
-from mailcrypt_component.model.dialects import LOCKED_SERVICE, Dialect, of_version
 from mailcrypt_component.model.errors import MailCryptError, UnreachableError
 
 if TYPE_CHECKING:

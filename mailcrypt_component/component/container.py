@@ -15,9 +15,9 @@ from mailcrypt_component.component.dovecot_config import DovecotConfig
 from mailcrypt_component.component.key_ring import KeyRing
 from mailcrypt_component.component.scope import Scope
 from mailcrypt_component.component.stores import Stores
+from mailcrypt_component.dialects.dialect import LOCKED_SCRIPT
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.custody import SERVER_LABEL, Custody
-from mailcrypt_component.model.dialects import LOCKED_SCRIPT
 from mailcrypt_component.model.identity import STACK_LABEL
 from mailcrypt_component.model.key_ring import (
     PUBLIC_KEY_PATH,

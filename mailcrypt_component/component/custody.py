@@ -15,8 +15,8 @@ from mailcrypt_component.component.gates import GateRun, gate
 from mailcrypt_component.component.key_ring import KeyRing
 from mailcrypt_component.component.scope import Scope
 from mailcrypt_component.custody.plan import UnlockPlan
+from mailcrypt_component.dialects.dialect import CACHE_DIR
 from mailcrypt_component.model.custody import KEEPER_LABEL, Custody, IndexCache, Queue
-from mailcrypt_component.model.dialects import CACHE_DIR
 from mailcrypt_component.model.dms import CERTS_DIR, QUEUE_DIR
 from mailcrypt_component.model.settings import Settings
 

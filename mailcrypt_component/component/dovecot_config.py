@@ -4,7 +4,8 @@ import pulumi
 
 from mailcrypt_component.component.outputs import plainly, public
 from mailcrypt_component.component.scope import is_mocked
-from mailcrypt_component.model.dialects import Dialect, DovecotFiles, render
+from mailcrypt_component.dialects.compiler import render
+from mailcrypt_component.dialects.dialect import Dialect, DovecotFiles
 from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.key_ring import model_of
 from mailcrypt_component.model.settings import Settings

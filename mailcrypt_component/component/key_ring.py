@@ -7,7 +7,7 @@ import pulumi
 import pulumi_tls as tls
 
 from mailcrypt_component.component.outputs import plainly, public
-from mailcrypt_component.model.dialects import Dialect
+from mailcrypt_component.dialects.dialect import Dialect
 from mailcrypt_component.model.key_ring import (
     PublicRingKey,
     RingKey,

@@ -12,7 +12,7 @@ from mailcrypt_component.component.gates import GateRun, gate
 from mailcrypt_component.component.outputs import public
 from mailcrypt_component.component.scope import Scope
 from mailcrypt_component.dcrypt.keys import version_1_ids
-from mailcrypt_component.model.dialects import Dialect
+from mailcrypt_component.dialects.dialect import Dialect
 from mailcrypt_component.model.settings import Settings, TlsSettings
 
 

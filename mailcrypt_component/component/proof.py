@@ -13,8 +13,8 @@ from mailcrypt_component.component.accounts import Accounts
 from mailcrypt_component.component.container import ContainerParts
 from mailcrypt_component.component.gates import GateRun, gate
 from mailcrypt_component.component.scope import Scope
+from mailcrypt_component.dialects.dialect import Dialect
 from mailcrypt_component.model import dms
-from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.settings import UNMARKED, PortSettings
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from mailcrypt_component.dialects.dialect import CACHE_DIR
 from mailcrypt_component.docker_api.run import start_detached
-from mailcrypt_component.model.dialects import CACHE_DIR
 
 if TYPE_CHECKING:
     from docker.models.containers import Container

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mailcrypt_component.dialects.dialect import CACHE_DIR
 from mailcrypt_component.exposure.finding import Exposed, Finding
 from mailcrypt_component.model import dms
-from mailcrypt_component.model.dialects import CACHE_DIR
 from mailcrypt_component.model.words import counted
 
 if TYPE_CHECKING:

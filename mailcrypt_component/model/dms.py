@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from mailcrypt_component.model.dialects import Dialect
+from mailcrypt_component.dialects.dialect import Dialect
 
 CONFIG_DIR: Final = "/tmp/docker-mailserver"  # noqa: S108  (DMS's fixed path in the container)
 MAIL_DIR: Final = "/var/mail"

@@ -31,8 +31,8 @@ from mailcrypt_component.dcrypt.keys import (
     load_public_key,
     pem_blocks,
 )
+from mailcrypt_component.dialects.dialect import CryptModel, Dialect, KeyFiles
 from mailcrypt_component.model.custody import Custody, IndexCache
-from mailcrypt_component.model.dialects import CryptModel, Dialect, KeyFiles
 from mailcrypt_component.model.dms import CERTS_DIR
 from mailcrypt_component.model.errors import KeyFault
 

@@ -20,7 +20,7 @@ from mailcrypt_component.model.settings import KeySettings
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mailcrypt_component.model.dialects import Dialect
+    from mailcrypt_component.dialects.dialect import Dialect
     from mailcrypt_component.model.raw_settings import RawSettings
 
 _KEY_ID: Final = re.compile(r"[0-9a-f]{64}")

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from mailcrypt_component.dialects.dialect import Dialect
 from mailcrypt_component.model import dms
-from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.raw_settings import HOSTNAME, RawSettings, shown
 from mailcrypt_component.model.read_accounts import read_accounts, read_probe_address
 from mailcrypt_component.model.read_environment import read_environment, read_tls

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from mailcrypt_component.dialects.dialect import CACHE_DIR
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.custody import Custody, IndexCache, Queue
-from mailcrypt_component.model.dialects import CACHE_DIR
 from mailcrypt_component.model.identity import is_identity
 from mailcrypt_component.model.raw_settings import shown
 from mailcrypt_component.model.settings import (

@@ -15,8 +15,8 @@ from mailcrypt_component.model import dms
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mailcrypt_component.dialects.dialect import Dialect
     from mailcrypt_component.model.custody import Custody, IndexCache, Queue
-    from mailcrypt_component.model.dialects import Dialect
     from mailcrypt_component.model.key_ring import Curve
 
 

@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from mailcrypt_component.model.dialects import CACHE_DIR
+from mailcrypt_component.dialects.dialect import CACHE_DIR
 from tests.sabotage import in_volume
 from tests.stacks import ALL
 from tests.thief.load import NONE, faults, read_load, send_load, wait_for_queue

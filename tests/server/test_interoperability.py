@@ -15,7 +15,7 @@ from mailcrypt_component.dcrypt.encrypt import encrypt
 from mailcrypt_component.dcrypt.header import parse_header
 from mailcrypt_component.dcrypt.key_id import key_id
 from mailcrypt_component.dcrypt.keys import load_private_key
-from mailcrypt_component.model.dialects import Dialect
+from mailcrypt_component.dialects.dialect import Dialect
 from tests.dovecot import COMPRESSIONS, dovecot
 from tests.vectors.generate import CAN, keys
 

@@ -9,7 +9,8 @@ import pytest
 from mailcrypt_component.checks.preflight.claim import claim_names
 from mailcrypt_component.checks.preflight.plan import Claim, Plan, facts_of, previous_of
 from mailcrypt_component.checks.preflight.run import run_preflight
-from mailcrypt_component.model.dialects import Dialect, render
+from mailcrypt_component.dialects.compiler import render
+from mailcrypt_component.dialects.dialect import Dialect
 from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.errors import PreflightError
 from mailcrypt_component.model.identity import MARK_FILE, new_identity

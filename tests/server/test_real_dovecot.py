@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.serialization import (
 
 from mailcrypt_component.checks import doveconf
 from mailcrypt_component.checks.preflight.configuration import imitate_start_up
+from mailcrypt_component.dialects.dialect import Dialect
 from mailcrypt_component.docker_api.connect import connect
 from mailcrypt_component.docker_api.files import File
 from mailcrypt_component.docker_api.run import execute
 from mailcrypt_component.docker_api.throwaway import throwaway
 from mailcrypt_component.model import dms
-from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.errors import PreflightError
 from mailcrypt_component.model.key_ring import PUBLIC_KEY_PATH, private_path

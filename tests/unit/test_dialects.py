@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from mailcrypt_component.dialects.compiler import render
+from mailcrypt_component.dialects.dialect import CryptModel, Dialect, of_version
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.custody import Custody, IndexCache
-from mailcrypt_component.model.dialects import CryptModel, Dialect, of_version, render
 from mailcrypt_component.model.errors import SettingsError
 from mailcrypt_component.model.key_ring import model_of
 

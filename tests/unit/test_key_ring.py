@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from mailcrypt_component.model.dialects import Dialect
+from mailcrypt_component.dialects.dialect import Dialect
 from mailcrypt_component.model.errors import KeyFault
 from mailcrypt_component.model.key_ring import Curve, make_key, read_key, read_public_key
 

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from mailcrypt_component.dialects.dialect import Dialect
 from mailcrypt_component.model.custody import Custody, IndexCache, Queue
-from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.errors import SettingsErrors
 from mailcrypt_component.model.read_settings import read_settings
 from mailcrypt_component.model.settings import PortSettings, TlsMode

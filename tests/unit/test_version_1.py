@@ -8,7 +8,7 @@ import pytest
 from mailcrypt_component.checks.preflight.mails import judge_mails
 from mailcrypt_component.checks.proof.stored import _refuse_unknown_keys, count
 from mailcrypt_component.checks.proof.target import Target
-from mailcrypt_component.model.dialects import Dialect
+from mailcrypt_component.dialects.dialect import Dialect
 from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.errors import PreflightError, ProofError
 from mailcrypt_component.model.key_ring import read_key

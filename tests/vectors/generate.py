@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from mailcrypt_component.dcrypt.decrypt import ROUNDS_LIMIT
-from mailcrypt_component.model.dialects import Dialect
+from mailcrypt_component.dialects.dialect import Dialect
 from tests.dovecot import COMPRESSIONS, dovecot
 
 HERE = Path(__file__).parent

@@ -11,7 +11,7 @@ from mailcrypt_component.model.settings import TlsMode
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mailcrypt_component.model.dialects import Dialect, DovecotFiles
+    from mailcrypt_component.dialects.dialect import Dialect, DovecotFiles
     from mailcrypt_component.model.docker_host import DockerHost
     from mailcrypt_component.model.settings import MountSettings, PortSettings, TlsSettings
 

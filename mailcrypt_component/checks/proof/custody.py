@@ -10,11 +10,11 @@ import re
 from typing import TYPE_CHECKING
 
 from mailcrypt_component.custody.keeper import declared_name, find_keeper
+from mailcrypt_component.dialects.dialect import CACHE_DIR, Dialect
 from mailcrypt_component.docker_api.connect import client_of
 from mailcrypt_component.exposure.survey import digest_of, survey
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.custody import Custody, IndexCache
-from mailcrypt_component.model.dialects import CACHE_DIR, Dialect
 from mailcrypt_component.model.errors import CustodyError, ProofError, UnreachableError, UnsafeError
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mailcrypt_component.dcrypt.header import NotEncrypted, parse_header
+from mailcrypt_component.dialects.dialect import Dialect
 from mailcrypt_component.model import dms
-from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.errors import (
     FormatError,
     ProofError,

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from mailcrypt_component.dialects.dialect import Dialect
 from mailcrypt_component.model import dms
-from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.errors import ProofError, UnreachableError
 from mailcrypt_component.model.identity import MARK_FILE, read_mark
 from mailcrypt_component.model.settings import UNMARKED

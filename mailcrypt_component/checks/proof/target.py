@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mailcrypt_component.dialects.dialect import Dialect
 from mailcrypt_component.model.custody import Custody, IndexCache
-from mailcrypt_component.model.dialects import Dialect
 from mailcrypt_component.model.docker_host import DockerHost, docker_host_of
 
 if TYPE_CHECKING:
