@@ -409,7 +409,7 @@ def damaged_mail_is_found(stack: Stack) -> None:
     damage = (
         f'cp -p "$(find /volume/example.test/user/cur -type f | head -n 1)" {DAMAGED_MAIL}; '
         f"last=$(($(stat -c %s {DAMAGED_MAIL}) - 1)); "
-        f"printf x | dd of={DAMAGED_MAIL} conv=notrunc bs=1 seek=$((last - 40))"
+        f"printf damaged | dd of={DAMAGED_MAIL} conv=notrunc bs=1 seek=$((last - 40))"
     )
     in_volume(stack, "mail", damage)
     try:

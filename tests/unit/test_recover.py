@@ -97,12 +97,18 @@ def test_a_repeated_run_does_only_what_is_missing(store, keys, tmp_path):
     assert [p.name for p in (out / "example.test/bob/cur").glob("packed*")] == ["packed,S=60:2,"]
 
 
+def flip_last_byte(path):
+    """Change a mail's tag, whatever it is."""
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
 def test_a_mail_that_does_not_open_is_listed_with_the_key_that_it_needs(store, keys, tmp_path):
     """The rest is recovered; a damaged mail leaves no file."""
     wanting = store.encrypt(b"lost", LOST)
     damaged = store.encrypt(b"damaged", CURRENT)
     path = store.root / damaged
-    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    flip_last_byte(path)
     done = run("recover", store.root, "--key", keys, "--out", tmp_path / "out", "--json")
     assert done.exit_code == 1
     found = valid(done.stdout, "recover")
@@ -118,10 +124,7 @@ def test_a_large_mail_is_streamed_and_a_damaged_one_is_not_released(tmp_path):
     store = Store(tmp_path / "mail")
     good = store.encrypt(b"\n" + os.urandom(SMALL + 12345), CURRENT)
     bad = store.encrypt(bytes(SMALL + 1), CURRENT)
-    path = store.root / bad
-    with path.open("r+b") as file:
-        file.seek(-1, os.SEEK_END)
-        file.write(b"?")
+    flip_last_byte(store.root / bad)
     found = recover(str(store.root), str(tmp_path / "out"), RING)
     assert (found.recovered, found.failed) == (1, {"damaged": 1})
     assert (tmp_path / "out" / good).read_bytes() == store.plain[good]
