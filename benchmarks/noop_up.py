@@ -10,6 +10,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.stacks import Stack
@@ -22,28 +23,36 @@ import pulumi_docker as docker
 import pulumi_tls as tls
 
 image = docker.RemoteImage("image", name="mailcrypt-dms-dev:13", keep_locally=True)
-key = tls.PrivateKey("key", algorithm="ECDSA", ecdsa_curve="P256")
-tls_key = tls.PrivateKey("tls-key", algorithm="ECDSA", ecdsa_curve="P256")
-certificate = tls.SelfSignedCert(
-    "tls", private_key_pem=tls_key.private_key_pem_pkcs8,
-    allowed_uses=["server_auth"], validity_period_hours=87600,
-)
-volumes = [docker.Volume(f"bare-{n}") for n in ("mail", "state", "logs", "config")]
-network = docker.Network("network")
-stashes = [pulumi.Stash(f"stash-{n}", input={"n": n}) for n in range(5)]
 paths = ["/var/mail", "/var/mail-state", "/var/log/mail", "/tmp/docker-mailserver"]
-server = docker.Container(
-    "server", image=image.image_id, must_run=True, entrypoints=["sleep"], command=["infinity"],
-    networks_advanced=[{"name": network.name}],
-    volumes=[{"volume_name": v.name, "container_path": p} for v, p in zip(volumes, paths)],
-    tmpfs={"/run/dovecot": "mode=0755"},
-    uploads=[
-        {"file": "/certs/k1.pem", "content": key.private_key_pem_pkcs8, "permissions": "0600"},
-        {"file": "/certs/tls.pem", "content": certificate.cert_pem, "permissions": "0644"},
-    ],
-)
-pulumi.export("id", server.id)
+for number in range(SERVERS):
+    key = tls.PrivateKey(f"key-{number}", algorithm="ECDSA", ecdsa_curve="P256")
+    tls_key = tls.PrivateKey(f"tls-key-{number}", algorithm="ECDSA", ecdsa_curve="P256")
+    certificate = tls.SelfSignedCert(
+        f"tls-{number}", private_key_pem=tls_key.private_key_pem_pkcs8,
+        allowed_uses=["server_auth"], validity_period_hours=87600,
+    )
+    volumes = [docker.Volume(f"bare-{number}-{n}") for n in ("mail", "state", "logs", "config")]
+    network = docker.Network(f"network-{number}")
+    for n in range(5):
+        pulumi.Stash(f"stash-{number}-{n}", input={"n": n})
+    server = docker.Container(
+        f"server-{number}", image=image.image_id, must_run=True,
+        entrypoints=["sleep"], command=["infinity"],
+        networks_advanced=[{"name": network.name}],
+        volumes=[{"volume_name": v.name, "container_path": p} for v, p in zip(volumes, paths)],
+        tmpfs={"/run/dovecot": "mode=0755"},
+        uploads=[
+            {"file": "/certs/k1.pem", "content": key.private_key_pem_pkcs8, "permissions": "0600"},
+            {"file": "/certs/tls.pem", "content": certificate.cert_pem, "permissions": "0644"},
+        ],
+    )
+    pulumi.export(f"id-{number}", server.id)
 """
+
+
+def bare(servers: int) -> str:
+    """Return a program that declares the same resources inline, that many times."""
+    return BARE.replace("SERVERS", str(servers))
 
 
 def seconds(stack: Stack) -> float:
@@ -63,15 +72,20 @@ def main(runs: int) -> None:
         for name in ("ours", "bare"):
             (Path(folder) / name).mkdir()
             stacks.append(Stack(Path(folder) / name, f"bench-{name}"))
-        ours, bare = stacks
-        (bare.folder / "stacks/__main__.py").write_text(BARE)
+        ours, plain = stacks
+        (plain.folder / "stacks/__main__.py").write_text(bare(1))
         try:
             ours.green(**SETTINGS)
-            bare.green(**SETTINGS)
-            pairs = [(seconds(ours), seconds(bare)) for _ in range(runs)]
+            plain.green(**SETTINGS)
+            pairs = [(seconds(ours), seconds(plain)) for _ in range(runs)]
         finally:
             for stack in stacks:
                 stack.destroy()
+    report(pairs)
+
+
+def report(pairs: Sequence[tuple[float, float]]) -> None:
+    """Print both medians and the median of the ratios, each with its span."""
     for name, values in zip(("component", "bare"), zip(*pairs, strict=True), strict=True):
         print(f"{name:<10} {statistics.median(values):.2f} s  {min(values):.2f}-{max(values):.2f}")
     ratios = [mine / theirs for mine, theirs in pairs]
