@@ -17,8 +17,11 @@ collect_ignore = [] if ALL else ["server/test_per_user_keys.py", "engine/test_pa
 LONGEST = ("dialects_and_keys", "sabotage", "rotations", "full_loss", "edits", "life")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the files by their duration; any other file keeps its place behind them."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave what takes long to make test-all; order the files by their duration."""
+    left = [item for item in items if not ALL and item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in left]
     ranks = {f"test_{name}": rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +23,8 @@ from mailcrypt_component.dcrypt.encrypt import encrypt
 from mailcrypt_component.dcrypt.key_id import key_id
 
 if TYPE_CHECKING:
+    import subprocess
+
     from mailcrypt_component.dcrypt.keys import PrivateKey
 
 SCHEMAS = Path(__file__).parents[1] / "mailcrypt_component/schemas"
@@ -91,3 +96,13 @@ def valid(text: str, command: str) -> Any:
     schema = json.loads((SCHEMAS / f"{command}.schema.json").read_text())
     jsonschema.validate(found, schema)
     return found
+
+
+def kill_all(running: subprocess.Popen[bytes]) -> None:
+    """Kill a process and its workers; wait, for a second at most, until none holds a lock."""
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    with suppress(ProcessLookupError):
+        for _ in range(100):
+            os.killpg(running.pid, 0)
+            time.sleep(0.01)

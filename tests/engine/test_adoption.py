@@ -93,7 +93,12 @@ def with_volumes(folder):
     return Old(folder, "mailcrypt-dms-dev:13", f"{MARK}-old-13", stores, volumes)
 
 
-@pytest.fixture(params=[by_the_page, with_volumes], ids=["2.3", "2.4"])
+@pytest.fixture(
+    params=[
+        pytest.param(by_the_page, id="2.3", marks=pytest.mark.long),
+        pytest.param(with_volumes, id="2.4"),
+    ]
+)
 def old(request, tmp_path_factory, clean_engine):
     """An old server that runs, has restart: always, and has stored a mail."""
     folder = tmp_path_factory.mktemp("dms")

@@ -80,6 +80,7 @@ def test_the_status_of_a_proven_server_comes_at_once(one):
     assert "nothing to do" in shown.stdout
 
 
+@pytest.mark.long
 def test_a_server_that_was_started_again_is_not_called_proven(one):
     """After a restart the status is not known until a proof holds, and says how to get one."""
     one.docker("restart", "-t", "20", one.container)
@@ -108,6 +109,7 @@ def damage_keeper_removed(stack):
     stack.docker("rm", "-f", f"{stack.container}-keeper")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("damage", "code"), [(damage_removed, 2), (damage_stopped, 1), (damage_keeper_removed, None)]
 )
@@ -213,6 +215,7 @@ def locked(stack):
     return found[0]
 
 
+@pytest.mark.long
 def test_the_lock_of_a_killed_update_is_removed_and_the_next_update_runs(one):
     """The lock's holder has ended on this host: the lock goes, and it is said."""
     lock = locked(one)
@@ -239,6 +242,7 @@ def test_the_lock_of_another_host_names_the_command_that_removes_it(one):
     one.green()
 
 
+@pytest.mark.long
 def test_a_key_file_that_was_lost_in_the_container_is_brought_back(one):
     """With custody on disk, a lost file is found before the next restart makes it a failure."""
     one.green(keyCustody="disk")

@@ -121,6 +121,7 @@ def test_a_preview_asks_no_engine_while_the_providers_host_is_unknown(make_stack
     assert "mail-proof create" in shown.stdout
 
 
+@pytest.mark.long
 def test_everything_works_through_the_docker_api_alone(make_stack, forwarder):
     """A remote Docker host: no port of the mail server is published, no path is shared."""
     stack = make_stack("remote", image=IMAGE, dockerHost=forwarder.address)
@@ -146,6 +147,7 @@ def context(forwarder):
     subprocess.run(["docker", "context", "rm", "-f", name], check=True)
 
 
+@pytest.mark.long
 def test_a_docker_context_is_followed_by_provider_and_gates(make_stack, forwarder, context):
     """Both reach the engine that it names; beside another address it is refused."""
     stack = make_stack("context", image=IMAGE)
@@ -172,6 +174,7 @@ exec sh -c "$*"
 """
 
 
+@pytest.mark.long
 def test_a_docker_host_over_ssh(make_stack, tmp_path):
     """The gates and the provider each dial the engine through the ssh command."""
     ssh = tmp_path / "ssh"

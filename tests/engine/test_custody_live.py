@@ -151,6 +151,7 @@ def test_an_index_cache_on_a_disk_is_red(stack):
     proven(stack)
 
 
+@pytest.mark.long
 def test_by_dovecot_cf_it_is_red_until_it_is_gone(stack):
     """The update names the cause and stops the server; it holds once the file is mended."""
     text = CACHE_ON_DISK[stack.config["dialect"]]
@@ -169,6 +170,7 @@ def test_by_dovecot_cf_it_is_red_until_it_is_gone(stack):
 # --- the keeper
 
 
+@pytest.mark.long
 def test_a_missing_keeper_is_red_and_comes_back(stack):
     """The server still has its keys, and would lose them with its next restart."""
     keeper = f"{stack.container}-keeper"
@@ -280,6 +282,7 @@ def cache_files(stack):
     return stack.run(f"find {MAIL} -name dovecot.index.cache")
 
 
+@pytest.mark.long
 def test_a_server_with_its_key_on_disk_becomes_one_in_memory(make_stack):
     """By one update; the layer with the key and the index caches on the disk are gone."""
     stack = make_stack("old", image=IMAGES[V2_4], dialect=V2_4, **ON_DISK)

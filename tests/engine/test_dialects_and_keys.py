@@ -23,6 +23,7 @@ def test_the_image_is_asked_where_no_dialect_is_stated(stack):
     assert stack.outputs()["dovecotDialect"] == "2.3"
 
 
+@pytest.mark.long
 def test_save_version_0_in_dovecot_cf_is_red_until_it_is_gone(stack):
     """The fault that stores in clear without any error is seen on the file itself."""
     config = "/tmp/docker-mailserver/dovecot.cf"
@@ -97,6 +98,7 @@ def test_destroy_leaves_nothing(make_stack):
         assert stack.container not in stack.docker(*kind)
 
 
+@pytest.mark.long
 def test_a_protected_stack_refuses_to_be_destroyed(make_stack):
     """The server runs on, keys and volumes stay, and the message says how to give them up."""
     stack = make_stack("kept", image="mailcrypt-dms-dev:13", dialect="2.4", protect=True)
@@ -109,6 +111,7 @@ def test_a_protected_stack_refuses_to_be_destroyed(make_stack):
     stack.green(protect=False)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("image", "dialect"), [("12", "2.3"), ("13", "2.4")])
 def test_a_lost_key_is_given_up_by_its_id(make_stack, image, dialect):
     """Refused before the server is touched; then all works but the mail that is encrypted to it."""

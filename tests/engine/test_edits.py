@@ -7,7 +7,7 @@ import pytest
 from tests.edits import EDITS, FOREIGN
 from tests.stacks import changed
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

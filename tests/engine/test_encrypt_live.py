@@ -4,7 +4,6 @@ import os
 import random
 import re
 import shlex
-import signal
 import subprocess
 import threading
 import time
@@ -15,7 +14,7 @@ import pytest
 from mailcrypt_component.dcrypt.decrypt import decrypt_bytes
 from mailcrypt_component.store.local.walk import count
 from tests.stacks import ALL, changed
-from tests.store import Key, Store, valid
+from tests.store import Key, Store, kill_all, valid
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(3000)]
 
@@ -51,7 +50,9 @@ def listed(stack, folder):
     return re.search(r"UIDVALIDITY (\d+)", said).group(1), found
 
 
-@pytest.fixture(params=["12", "13"], ids=["2.3", "2.4"])
+@pytest.fixture(
+    params=[pytest.param("12", id="2.3", marks=pytest.mark.long), pytest.param("13", id="2.4")]
+)
 def stack(request, make_stack, tmp_path_factory):
     """A server with mail in clear, mail under a retired key and mail under the current one."""
     folder = tmp_path_factory.mktemp("mail")
@@ -157,8 +158,7 @@ def kill_again_and_again(stack, argv):
             start_new_session=True,
         )
         time.sleep(START_UP[argv[2]] + chance.uniform(0, 3.0 if ALL else 0.8))
-        os.killpg(running.pid, signal.SIGKILL)
-        running.wait()
+        kill_all(running)
         print("killed; now there are", count(str(stack.mail)).states())
     for _ in range(300):
         if not set(stack.docker(*listing).split()) - before:

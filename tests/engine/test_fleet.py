@@ -5,7 +5,7 @@ import yaml
 
 from tests.stacks import ROOT, changed
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.engine, pytest.mark.long, pytest.mark.timeout(1200)]
 
 IMAGE = "mailcrypt-dms-dev:13"
 DOMAINS = ("one", "two", "three")

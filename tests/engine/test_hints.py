@@ -8,7 +8,7 @@ import pytest
 
 from tests.stacks import MARK
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.engine, pytest.mark.long, pytest.mark.timeout(1200)]
 
 IMAGE = "mailcrypt-dms-dev:13"
 BODY = "stored before every fault"

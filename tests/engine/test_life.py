@@ -186,6 +186,7 @@ def test_a_port_in_use_stops_at_preflight(stack):
     stack.green(ports={"imap": "127.0.0.1:21432"})
 
 
+@pytest.mark.long
 def test_storing_in_clear_keeps_the_proof_red_until_it_is_mended(stack):
     """What preflight cannot foresee, the proof sees: red, red again, then green."""
     config = "/tmp/docker-mailserver"

@@ -70,6 +70,7 @@ def test_a_removed_server_is_red_until_the_hint_has_been_followed(stack):
     mended_by_the_hint(stack, stack.red())
 
 
+@pytest.mark.long
 def test_a_stopped_server_is_red_until_the_hint_has_been_followed(stack):
     """Its state is named."""
     docker("stop", "-t", "2", stack.container)
@@ -78,6 +79,7 @@ def test_a_stopped_server_is_red_until_the_hint_has_been_followed(stack):
     mended_by_the_hint(stack, printed)
 
 
+@pytest.mark.long
 def test_another_container_under_its_name_is_not_the_server(stack):
     """It is not looked at in the server's place; once it is gone, the hint helps."""
     docker("rm", "-f", stack.container)
@@ -120,6 +122,7 @@ def test_a_server_that_stores_in_clear_is_stopped_and_loses_no_mail(stack):
     mended_by_the_hint(stack, printed)
 
 
+@pytest.mark.long
 def test_with_stop_unproven_off_the_server_runs_on(stack):
     """The update is red all the same."""
     config = "/tmp/docker-mailserver"

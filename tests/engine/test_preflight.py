@@ -97,6 +97,7 @@ def test_mail_is_not_left_behind_in_another_store(stack, tmp_path):
     assert BODY in stack.read_all()
 
 
+@pytest.mark.long
 def test_our_own_ports_are_not_taken(stack):
     """All addresses instead of one, in both families, while the running server holds the port."""
     stack.green(ports={"imap": [21441, "127.0.0.1:21443", "[::1]:21443"]})
@@ -129,6 +130,7 @@ def test_a_second_stack_of_the_same_name_is_refused(stack, tmp_path):
     assert BODY in stack.read_all()
 
 
+@pytest.mark.long
 def test_a_store_of_another_stack_is_taken_over_only_by_its_mark(stack, make_stack, tmp_path):
     """The refusal prints the command that adopts the store."""
     tmp_path.chmod(0o755)
@@ -145,6 +147,7 @@ def test_a_store_of_another_stack_is_taken_over_only_by_its_mark(stack, make_sta
     assert "unchanged" in other.green()
 
 
+@pytest.mark.long
 def test_a_renamed_stack_keeps_its_mail(stack):
     """The volumes keep their names; only the container gets the new one."""
     old = stack.name
@@ -162,6 +165,7 @@ def in_mail_volume(stack, copies, script):
     stack.docker("run", *argv)
 
 
+@pytest.mark.long
 def test_a_mail_volume_that_was_removed_is_missed(stack, tmp_path):
     """Pulumi makes an empty one of the same name; restored with its mark, it is proven."""
     in_mail_volume(stack, tmp_path, "cp -a /mail/. /copies/")
@@ -177,6 +181,7 @@ def test_a_mail_volume_that_was_removed_is_missed(stack, tmp_path):
     assert BODY in stack.read_all()
 
 
+@pytest.mark.long
 def test_a_mail_volume_that_was_emptied_is_used_only_if_that_is_declared(stack, tmp_path):
     """The hint's setting marks it anew."""
     in_mail_volume(stack, tmp_path, "find /mail -mindepth 1 -delete")

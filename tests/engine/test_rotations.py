@@ -11,7 +11,7 @@ import pytest
 
 from tests.stacks import changed
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 ADDRESS = "user@example.test"
 STOPS = 7

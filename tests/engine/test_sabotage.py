@@ -75,15 +75,18 @@ class Second(Rows):
 
     part = 1
 
-    @pytest.mark.parametrize("change", CHANGES if ALL else CHANGES[:1])
+    @pytest.mark.long
+    @pytest.mark.parametrize("change", CHANGES)
     def test_a_lost_probe_account_comes_back(self, stack, change):
         """The command in the message brings it back."""
         sabotage.lost_account_is_found(stack, change)
 
+    @pytest.mark.long
     def test_a_wrong_retired_key_is_found(self, stack):
         """A key file that the ring lacks is never proven."""
         sabotage.wrong_retired_key_is_found(stack)
 
+    @pytest.mark.long
     def test_a_damaged_mail_is_found(self, stack):
         """The proof names the file and what to do."""
         sabotage.damaged_mail_is_found(stack)

@@ -3,7 +3,6 @@
 import errno
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -22,7 +21,7 @@ from mailcrypt_component.store.agent import writer
 from mailcrypt_component.store.encrypt import EncryptionJob, encrypt_store
 from mailcrypt_component.store.local.files import local_files
 from mailcrypt_component.store.local.walk import count
-from tests.store import Key, Store, valid
+from tests.store import Key, Store, kill_all, valid
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 CURRENT, RETIRED, LOST = Key(), Key(), Key()
@@ -249,8 +248,7 @@ def test_kills_at_random_moments_lose_and_double_nothing(tmp_path):
             [sys.executable, *argv], stdout=subprocess.DEVNULL, start_new_session=True
         )
         time.sleep(chance.uniform(0.15, 0.5))
-        os.killpg(running.pid, signal.SIGKILL)
-        running.wait()
+        kill_all(running)
     stop.set()
     dovecot.join()
     done = subprocess.run([sys.executable, *argv], capture_output=True, text=True, check=False)
