@@ -65,7 +65,7 @@ test: image ## the tests; a part that cannot run is a failure
 	@engine/setup browser
 	@$(use) ruff check .
 	@$(use) mypy
-	@$(use) pytest -n 4 --dist loadscope --no-loadscope-reorder
+	@$(use) pytest -n 5 --dist loadscope --no-loadscope-reorder
 
 test-all: export MAILCRYPT_TEST := all
 test-all: test ## and what takes long: each sabotage in both dialects, 20,000 mails encrypted

@@ -228,6 +228,7 @@ def test_the_lock_of_a_killed_update_is_removed_and_the_next_update_runs(one):
     one.green()
 
 
+@pytest.mark.long
 def test_the_lock_of_another_host_names_the_command_that_removes_it(one):
     """Nothing is known of the holder: the lock stays, and the printed command removes it."""
     lock = locked(one)
@@ -270,6 +271,7 @@ def pair(make_stack, tmp_path_factory):
     return stack
 
 
+@pytest.mark.long
 def test_every_command_works_on_a_server_that_is_chosen_by_name(pair, tmp_path):
     """The program exports nothing; each command finds the server in the state."""
     assert pair.outputs() == {}
@@ -298,6 +300,7 @@ def test_every_command_works_on_a_server_that_is_chosen_by_name(pair, tmp_path):
     assert "no encrypted mail is stored" in other.stdout, other.stdout + other.stderr
 
 
+@pytest.mark.long
 def test_without_a_name_the_hint_chooses_one(pair):
     """The servers are named, and the hint's option works."""
     done = pair.verify()
@@ -307,6 +310,7 @@ def test_without_a_name_the_hint_chooses_one(pair):
     assert pair.verify(*shlex.split(option)).returncode == 0
 
 
+@pytest.mark.long
 def test_the_private_keys_in_the_state_are_encrypted(pair):
     """What the key rings register for the commands is a secret in the stored state."""
     stored = b"".join(

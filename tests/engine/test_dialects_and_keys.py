@@ -89,6 +89,7 @@ def test_nothing_is_left_to_do_after_the_step(stack):
     assert "mailcrypt-proof" not in stack.green()
 
 
+@pytest.mark.long
 def test_destroy_leaves_nothing(make_stack):
     """No container, network or volume of the stack is there any more."""
     stack = make_stack("gone", image="mailcrypt-dms-dev:13", dialect="2.4")

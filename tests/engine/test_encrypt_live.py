@@ -16,7 +16,7 @@ from mailcrypt_component.store.local.walk import count
 from tests.stacks import ALL, changed
 from tests.store import Key, Store, kill_all, valid
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(3000)]
+pytestmark = [pytest.mark.engine, pytest.mark.long, pytest.mark.timeout(3000)]
 
 MAILS = 20_000 if ALL else 300
 KILLS = 20 if ALL else 3
@@ -50,9 +50,7 @@ def listed(stack, folder):
     return re.search(r"UIDVALIDITY (\d+)", said).group(1), found
 
 
-@pytest.fixture(
-    params=[pytest.param("12", id="2.3", marks=pytest.mark.long), pytest.param("13", id="2.4")]
-)
+@pytest.fixture(params=["12", "13"], ids=["2.3", "2.4"])
 def stack(request, make_stack, tmp_path_factory):
     """A server with mail in clear, mail under a retired key and mail under the current one."""
     folder = tmp_path_factory.mktemp("mail")

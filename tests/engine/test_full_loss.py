@@ -10,7 +10,7 @@ import pytest
 from mailcrypt_component.dcrypt.header import parse_header
 from tests.store import valid
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 PASSPHRASE = "correct horse battery"
 MAILS = [

@@ -123,6 +123,7 @@ def test_an_environment_edit_replaces_the_server_and_proves_it(stack):
     assert "stored before every edit" in stack.read_all()
 
 
+@pytest.mark.long
 def test_a_port_edit_asks_the_preflight(stack):
     """A new port is tried before the server is touched."""
     printed = stack.green(ports={"imap": "127.0.0.1:21432"})
@@ -130,6 +131,7 @@ def test_a_port_edit_asks_the_preflight(stack):
     assert "stored before every edit" in stack.read_all()
 
 
+@pytest.mark.long
 def test_a_file_that_switches_mail_crypt_off_stops_at_preflight(stack, tmp_path):
     """The running server is not touched, twice; taking the file away is green at once."""
     before = stack.container_id()
@@ -167,6 +169,7 @@ def test_an_image_of_the_other_dialect_stops_at_preflight(stack):
     assert stack.container_id() == before
 
 
+@pytest.mark.long
 def test_a_port_in_use_stops_at_preflight(stack):
     """The message names the port, and the server runs on."""
     before = stack.container_id()
@@ -314,6 +317,7 @@ def test_a_killed_proof_leaves_nothing_that_the_next_does_not_clean(stack):
     assert stack.run(PROBE_MAILS) == ""
 
 
+@pytest.mark.long
 def test_a_server_that_crashed_comes_back(stack):
     """As after a power cut: the processes are gone, and what they have left lies there."""
     stack.docker("kill", "--signal", "KILL", stack.container)

@@ -90,6 +90,7 @@ def test_another_container_under_its_name_is_not_the_server(stack):
     mended_by_the_hint(stack, printed)
 
 
+@pytest.mark.long
 def test_a_removed_keeper_is_red_until_the_hint_has_been_followed(stack):
     """The server still holds the keys, and would lose them at its next restart."""
     docker("rm", "-f", f"{stack.container}-keeper")

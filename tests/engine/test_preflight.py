@@ -77,6 +77,7 @@ def test_what_would_not_work_leaves_the_server_running(stack, taken, change, wor
     assert BODY in stack.read_all()
 
 
+@pytest.mark.long
 def test_mail_is_not_left_behind_in_another_store(stack, tmp_path):
     """An empty store is refused, a copy with its mark is taken, and so is the way back."""
     tmp_path.chmod(0o755)
@@ -107,6 +108,7 @@ def test_our_own_ports_are_not_taken(stack):
     stack.green(ports={"imap": "127.0.0.1:21441"})
 
 
+@pytest.mark.long
 def test_stored_mail_is_counted_only_if_keys_or_store_change(stack):
     """A large store is not read again for the sake of a variable."""
     printed = stack.green(environment={"ENABLE_CLAMVA": "0"})
@@ -117,6 +119,7 @@ def test_stored_mail_is_counted_only_if_keys_or_store_change(stack):
     assert "1 mail is encrypted to the ring" in printed
 
 
+@pytest.mark.long
 def test_a_second_stack_of_the_same_name_is_refused(stack, tmp_path):
     """Its volumes are never the first one's, so its destruction removes nothing."""
     second = Stack(tmp_path, stack.name.removeprefix(f"{MARK}-"))

@@ -41,6 +41,7 @@ class Rows:
         """The message names what is wrong, and one up mends it."""
         sabotage.red_red_green(stack, self.dialect, name)
 
+    @pytest.mark.long
     def test_a_harmless_peculiarity_is_green(self, stack, harmless):
         """The proof goes a way that works, and says so."""
         sabotage.green(stack, self.dialect, harmless)

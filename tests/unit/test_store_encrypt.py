@@ -243,7 +243,7 @@ def test_kills_at_random_moments_lose_and_double_nothing(tmp_path):
     dovecot.start()
     argv = ["-m", "mailcrypt_component.cli", "encrypt", str(store.root), "--apply", "--json"]
     argv += ["--key", str(pem), "--to", CURRENT.id]
-    for _ in range(12):
+    for _ in range(8):
         running = subprocess.Popen(
             [sys.executable, *argv], stdout=subprocess.DEVNULL, start_new_session=True
         )
