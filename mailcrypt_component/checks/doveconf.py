@@ -62,6 +62,11 @@ def services(result: Result) -> Services:
     )
 
 
+_MISSING_KEY: Final = (
+    "mailcrypt unlock brings the key files back (keyCustody: disk: mailcrypt repair)"
+)
+
+
 def judge(
     result: Result,
     dialect: Dialect,
@@ -123,7 +128,9 @@ def _check_load(answer: str, error: type[MailCryptError]) -> None:
             answer,
             where="doveconf -nx",
             expected="a configuration that Dovecot accepts",
-            hint="check dovecot.cf in the configuration folder and files mounted into conf.d",
+            hint=_MISSING_KEY
+            if f"open({dms.CERTS_DIR}/" in answer
+            else "check dovecot.cf in the configuration folder and files mounted into conf.d",
         )
 
 

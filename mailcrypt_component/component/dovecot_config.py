@@ -2,8 +2,7 @@
 
 import pulumi
 
-from mailcrypt_component.component.outputs import plainly, public
-from mailcrypt_component.component.scope import is_mocked
+from mailcrypt_component.component.outputs import is_mocked, once_known, public
 from mailcrypt_component.dialects.compiler import render
 from mailcrypt_component.dialects.dialect import Dialect, DovecotFiles
 from mailcrypt_component.model.docker_host import DockerHost
@@ -51,7 +50,7 @@ def _dialect(
     if is_mocked():
         return pulumi.Output.from_input(Dialect.V2_4)
     asked = pulumi.Output.all(docker_host, image_id)
-    return public(asked.apply(lambda both: plainly(_ask_dialect, *both)))
+    return public(asked.apply(lambda both: once_known(_ask_dialect, *both)))
 
 
 def _ask_dialect(docker_host: DockerHost, image: str) -> Dialect:

@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pulumi_tls as tls
 
-from mailcrypt_component.component.outputs import plainly, public
+from mailcrypt_component.component.outputs import once_known, public
 from mailcrypt_component.dialects.dialect import Dialect
 from mailcrypt_component.model.key_ring import (
     PublicRingKey,
@@ -42,7 +42,7 @@ class KeyRing(pulumi.ComponentResource):
             *(self._pem(name, key) for key in settings.keys)
         )
         self.keys = pems.apply(
-            lambda found: plainly(_read_ring, settings.keys, found, settings.dialect)
+            lambda found: once_known(_read_ring, settings.keys, found, settings.dialect)
         )
         self.public_keys = public(self.keys.apply(lambda keys: [_public_part(k) for k in keys]))
         self.key_ids = self.public_keys.apply(lambda keys: [key["keyId"] for key in keys])

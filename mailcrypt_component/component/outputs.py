@@ -1,15 +1,20 @@
 """Converts outputs for the modules of the graph."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import pulumi
+from pulumi.runtime.mocks import MockMonitor
+from pulumi.runtime.settings import get_monitor
 
 from mailcrypt_component.model.errors import MailCryptError
 
 _T = TypeVar("_T")
+_MESSAGE_SHOWN: Final = 32
+"""The exit code by which Pulumi's language host knows that a program has shown its message."""
 
 
 def plainly(function: Callable[..., _T], *args: Any) -> _T:
@@ -20,9 +25,44 @@ def plainly(function: Callable[..., _T], *args: Any) -> _T:
         raise pulumi.RunError(str(error)) from None
 
 
+def once_known(function: Callable[..., _T], *args: Any) -> _T:
+    """Call a function with values that have resolved; a fault ends the program with its message.
+
+    As an exception it would be raised again in every output that depends on the value, and so
+    many of them have crashed the interpreter without a word.  With mocks it is raised.
+    """
+    try:
+        return plainly(function, *args)
+    except pulumi.RunError as error:
+        if is_mocked():
+            raise
+        pulumi.log.error(str(error))
+        os._exit(_MESSAGE_SHOWN)
+
+
+def is_mocked() -> bool:
+    """Tell whether this is a unit test with Pulumi's mocks, which asks no engine."""
+    return isinstance(get_monitor(), MockMonitor)
+
+
 def public(value: pulumi.Output[Any]) -> pulumi.Output[Any]:
     """Remove the secret mark from a value that is derived from a key but does not reveal it."""
     return pulumi.Output.unsecret(value)
+
+
+def end_when_interrupted() -> None:
+    """End the program without a word when the engine interrupts it because a resource has failed.
+
+    The engine has said what failed; Pulumi's SDK would print tracebacks of its own after that.  A
+    program with an interrupt handler of its own keeps it.
+    """
+    default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if default and _in_main_thread() and not is_mocked():
+        signal.signal(signal.SIGINT, lambda *_: os._exit(1))
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def end_undisturbed() -> None:
@@ -30,5 +70,5 @@ def end_undisturbed() -> None:
 
     The program ends by itself; an interrupt would make it print tracebacks of Pulumi's SDK.
     """
-    if threading.current_thread() is threading.main_thread():
+    if _in_main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)

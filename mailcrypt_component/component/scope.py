@@ -7,10 +7,8 @@ from typing import Any, Final, TypeVar
 
 import pulumi
 import pulumi_docker as docker
-from pulumi.runtime.mocks import MockMonitor
-from pulumi.runtime.settings import get_monitor
 
-from mailcrypt_component.component.outputs import plainly, public
+from mailcrypt_component.component.outputs import is_mocked, once_known, plainly, public
 from mailcrypt_component.docker_api.address import endpoint_of_context, refuse_two_engines
 from mailcrypt_component.docker_api.inspect import (
     inspect_container,
@@ -53,7 +51,7 @@ class Scope:
 
     def value(self, read: Callable[[Settings], _T]) -> pulumi.Output[_T]:
         """Return a value of the settings that is not secret, once all are known and checked."""
-        return public(self._args.apply(lambda args: read(plainly(read_settings, args))))
+        return public(self._args.apply(lambda args: read(once_known(read_settings, args))))
 
     def child(
         self,
@@ -84,7 +82,7 @@ class Scope:
         if is_mocked():
             return pulumi.Output.from_input({"id": container.id})
         asked = pulumi.Output.all(self.docker_host, container.id)
-        return public(asked.apply(lambda both: plainly(_container_now, *both)))
+        return public(asked.apply(lambda both: once_known(_container_now, *both)))
 
     def has_noswap(self) -> pulumi.Output[bool]:
         """Return whether the engine's kernel can keep a tmpfs out of swap (Linux 6.4).
@@ -93,7 +91,7 @@ class Scope:
         """
         if is_mocked():
             return pulumi.Output.from_input(True)
-        asked = self.docker_host.apply(lambda host: plainly(kernel_version, host) >= _NOSWAP)
+        asked = self.docker_host.apply(lambda host: once_known(kernel_version, host) >= _NOSWAP)
         return public(asked)
 
     def bindings(self) -> pulumi.Output[Any]:
@@ -101,7 +99,7 @@ class Scope:
         if is_mocked():
             return pulumi.Output.from_input([])
         asked = self.docker_host.apply(
-            lambda host: plainly(inspect_container, host, self.full_name)
+            lambda host: once_known(inspect_container, host, self.full_name)
         )
         return public(asked.apply(lambda found: list(found.bindings) if found else []))
 
@@ -112,7 +110,7 @@ class Scope:
             asked = pulumi.Output.all(self.docker_host, image)
             if is_mocked():
                 return public(asked.apply(lambda both: both[1]))
-            return public(asked.apply(lambda both: plainly(inspect_image, *both)))
+            return public(asked.apply(lambda both: once_known(inspect_image, *both)))
         if image.startswith("sha256:"):
             return pulumi.Output.from_input(image)
         pulled = docker.RemoteImage(
@@ -128,14 +126,16 @@ class Scope:
 
     def _docker_host(self) -> pulumi.Output[DockerHost]:
         if self.settings.docker_host is not None:
-            return pulumi.Output.from_input(self.settings.docker_host).apply(_declared_host)
+            return pulumi.Output.from_input(self.settings.docker_host).apply(
+                lambda url: once_known(_declared_host, url)
+            )
         given = self._parent.get_provider("docker:index/container:Container")
         if isinstance(given, docker.Provider):
             return _host_of(given)
         config = pulumi.Config("docker")
         return pulumi.Output.secret(
             DockerHost(
-                url=_address(config.get("host"), config.get("context")),
+                url=plainly(_address, config.get("host"), config.get("context")),
                 ca=config.get("caMaterial"),
                 certificate=config.get("certMaterial"),
                 private_key=config.get("keyMaterial"),
@@ -145,21 +145,16 @@ class Scope:
         )
 
 
-def is_mocked() -> bool:
-    """Tell whether this is a unit test with Pulumi's mocks, which asks no engine."""
-    return isinstance(get_monitor(), MockMonitor)
-
-
 def _declared_host(url: str) -> DockerHost:
     if (context := os.environ.get("DOCKER_CONTEXT")) and not is_mocked():
-        plainly(refuse_two_engines, url, context)
+        refuse_two_engines(url, context)
     return DockerHost(url)
 
 
 def _address(url: str | None, context: str | None) -> str | None:
     """Return an engine's address; for the provider a context wins over an address, too."""
     context = context or os.environ.get("DOCKER_CONTEXT")
-    return plainly(endpoint_of_context, context) if context and not is_mocked() else url
+    return endpoint_of_context(context) if context and not is_mocked() else url
 
 
 def _container_now(docker_host: DockerHost, container_id: str) -> dict[str, Any] | None:
@@ -172,7 +167,7 @@ def _host_of(provider: docker.Provider) -> pulumi.Output[DockerHost]:
 
     def read(found: Sequence[Any]) -> DockerHost:
         url, context, ca, certificate, private_key, folder, ssh_options = found
-        url = _address(url, context)
+        url = once_known(_address, url, context)
         options = json.loads(ssh_options) if isinstance(ssh_options, str) else ssh_options
         return DockerHost(url, ca, certificate, private_key, folder, tuple(options or ()))
 

@@ -18,7 +18,7 @@ from mailcrypt_component.component.custody import declare_memory, declare_unlock
 from mailcrypt_component.component.dovecot_config import DovecotConfig
 from mailcrypt_component.component.gates import behind
 from mailcrypt_component.component.key_ring import KeyRing
-from mailcrypt_component.component.outputs import plainly
+from mailcrypt_component.component.outputs import end_when_interrupted, plainly
 from mailcrypt_component.component.preflight import declare_preflight
 from mailcrypt_component.component.proof import (
     declare_proof,
@@ -74,6 +74,7 @@ class MailCryptServer(pulumi.ComponentResource):
         args: MailCryptServerArgs,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
+        end_when_interrupted()
         settings = plainly(partial(read_settings, unresolved=(pulumi.Output,)), args)
         props = {"image": settings.image, "hostname": settings.hostname}
         super().__init__("mailcrypt:index:MailCryptServer", name, props, opts)

@@ -6,15 +6,12 @@ Secrets of the stack's file stay secret: their values become secret Outputs.
 from __future__ import annotations
 
 import json
-import os
-import signal
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import pulumi
 from pulumi.runtime import config as runtime_config
 
-from mailcrypt_component.component.outputs import plainly
-from mailcrypt_component.component.scope import is_mocked
+from mailcrypt_component.component.outputs import end_when_interrupted, is_mocked, plainly
 from mailcrypt_component.docker_api.address import require_engine
 from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.read_environment import is_decisive
@@ -35,7 +32,7 @@ def args_of_stack() -> MailCryptServerArgs:
             message), or no engine answers.
 
     """
-    signal.signal(signal.SIGINT, _end_at_once)
+    end_when_interrupted()
     raw = runtime_config.CONFIG.get()
     args = {
         key.removeprefix(_PREFIX): _value(value)
@@ -79,11 +76,3 @@ def _secret(name: str, value: Any) -> Any:
 
 def _hidden(value: Any) -> pulumi.Output[Any]:
     return pulumi.Output.secret(value)
-
-
-def _end_at_once(*_: object) -> None:
-    """End a program that the engine interrupts because a resource has failed.
-
-    The engine has said what failed; Pulumi's SDK would print tracebacks of its own after that.
-    """
-    os._exit(1)

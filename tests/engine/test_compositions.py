@@ -1,5 +1,6 @@
 """The component inside larger programs, on the real engine, and a Docker engine behind TCP."""
 
+import json
 import socket
 import subprocess
 import threading
@@ -108,6 +109,48 @@ MailCryptServer("mail", {
 """
 
 
+OF_ONES_OWN = """
+import pulumi
+import pulumi_docker as docker
+from mailcrypt_component import MailCryptServer
+
+config = pulumi.Config()
+context = config.get("context")
+given = [docker.Provider("given", context=context)] if context else []
+MailCryptServer("mail", {
+    "image": config.require("image"),
+    "hostname": "mail.example.test",
+    "accounts": [{"address": "a@example.test"}],
+}, pulumi.ResourceOptions(providers=given))
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "environment", "words"),
+    [
+        ({}, {"DOCKER_HOST": "unix:///nowhere/socket"}, "no Docker engine answers"),
+        ({"image": "sha256:" + "0" * 64}, {}, "hint: docker pull sha256:000"),
+        ({}, {"DOCKER_CONTEXT": "elsewhere"}, "the Docker context elsewhere, which cannot be read"),
+        ({"context": "elsewhere"}, {}, "context 'elsewhere' not found"),
+    ],
+)
+def test_a_fault_of_a_program_of_ones_own_is_one_message(
+    make_stack, tmp_path, settings, environment, words
+):
+    """The program ends with it, not with a traceback or without a word."""
+    (tmp_path / "Pulumi.yaml").write_text(
+        "name: own\nruntime:\n  name: python\n  options: {toolchain: pip, virtualenv: .venv}\n"
+    )
+    (tmp_path / "__main__.py").write_text(OF_ONES_OWN)
+    stack = make_stack("own", tmp_path, **{"image": IMAGE, **settings})
+    stack.environment.update(environment)
+    shown = stack.pulumi("preview", "--stack", stack.name)
+    assert shown.returncode != 0, shown.stdout
+    assert words in shown.stdout
+    assert "Traceback" not in shown.stdout
+    assert "exit code: -1" not in shown.stdout
+
+
 def test_a_preview_asks_no_engine_while_the_providers_host_is_unknown(make_stack, tmp_path):
     """The machine is to be created by the same program; the engine of this one is not asked."""
     (tmp_path / "Pulumi.yaml").write_text(
@@ -136,8 +179,8 @@ def test_everything_works_through_the_docker_api_alone(make_stack, forwarder):
     assert stack.mailcrypt("exposure").returncode == 0
 
 
-@pytest.fixture
-def context(forwarder):
+@pytest.fixture(scope="module")
+def context(forwarder, make_stack):
     """A Docker context that names the forwarder's address."""
     name = f"{MARK}-context"
     endpoint = f"host={forwarder.address}"
@@ -154,7 +197,7 @@ def test_a_docker_context_is_followed_by_provider_and_gates(make_stack, forwarde
     stack.environment["DOCKER_CONTEXT"] = context
     before = forwarder.connections
     assert "mailcrypt-proof: proven" in stack.green()
-    assert stack.outputs()["verifyTarget"]["dockerHost"]["url"] == forwarder.address
+    assert json.loads(stack.outputs()["verifyTarget"])["dockerHost"]["url"] == forwarder.address
     assert forwarder.connections > before
     summary = stack.preview().partition("Resources:")[2]
     assert "unchanged" in summary

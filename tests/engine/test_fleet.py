@@ -46,7 +46,7 @@ def test_each_has_a_key_of_its_own_and_nothing_is_left_to_do(fleet):
 def test_a_broken_server_does_not_stop_the_proof_of_the_others(fleet):
     """Each was started again; one stores in clear, and the others are proven all the same."""
     broken = server(fleet, "two")
-    script = "echo 'crypt_write_algorithm =' > /tmp/docker-mailserver/dovecot.cf"
+    script = "echo 'crypt_write_algorithm =' > /etc/dovecot/local.conf"
     fleet.docker("exec", broken, "sh", "-c", script)
     for name in DOMAINS:
         fleet.docker("restart", "-t", "2", server(fleet, name))
