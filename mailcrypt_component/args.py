@@ -127,7 +127,7 @@ class MailCryptServerArgs(TypedDict):
     dockerHost: NotRequired[pulumi.Input[str]]
     """unix://, tcp:// or ssh:// of the Docker engine; default the environment's."""
     deadline: NotRequired[int]
-    """Seconds that a gate may take, apart from counting stored mail; default 120."""
+    """Seconds that a gate may take, preflight's count of stored mail apart; default 120."""
     countDeadline: NotRequired[int]
     """Seconds that preflight may take to count stored mail; default 1800."""
     stopGrace: NotRequired[int]

@@ -78,7 +78,7 @@ def _files_beside_keys(
     if used and mount.kind == "volume":
         raise server.fault(
             "volumes",
-            f"{', '.join(used)} lies in the volume {mount.source} next to the keys",
+            f"in the volume {mount.source}, next to the keys: {', '.join(used)}",
             "a folder of the host: a single file of a volume cannot be mounted",
             f"copy the certificate into a folder, and mount that at {mount.target}",
         )

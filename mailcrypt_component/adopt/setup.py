@@ -7,7 +7,6 @@ and names in a note whatever is not taken over.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,8 @@ from mailcrypt_component.adopt.service_values import (
 )
 from mailcrypt_component.adopt.steps import hand_over
 from mailcrypt_component.adopt.stored_mail import in_clear, stored_mail
+from mailcrypt_component.docker_api.address import address_of
+from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -118,11 +119,11 @@ def _settings(
 
 
 def _refuse_remote_engine() -> None:
-    host = os.environ.get("DOCKER_HOST", "")
-    if host and not host.startswith("unix://"):
+    host = address_of(DockerHost())
+    if not host.startswith("unix://"):
         raise SettingsError(
             f"{host} is another machine",
-            where="DOCKER_HOST",
+            where="DOCKER_HOST or DOCKER_CONTEXT",
             expected="the Docker engine of this machine, whose files are read here",
             hint="run mailcrypt adopt on the machine that runs the mail server",
         )

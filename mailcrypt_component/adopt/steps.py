@@ -48,7 +48,7 @@ def _edits(server: OldServer, container: str) -> Iterator[Step]:
     conf, where = server.confs.get(DOVECOT_CF), server.files.locate(DOVECOT_CF)
     if conf and where and server.is_rewritten(DOVECOT_CF):
         numbers = ", ".join(map(str, conf.lines))
-        reason = f"its lines {numbers} set mail_crypt, and would overrule the stack's"
+        reason = f"mail_crypt is set in it (line {numbers}), which would overrule the stack's"
         if not conf.uses_mail_crypt:
             reason = "it names files that have moved"
         rest = server.rest_path(DOVECOT_CF)

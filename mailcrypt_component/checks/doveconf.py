@@ -63,7 +63,7 @@ def services(result: Result) -> Services:
 
 
 _MISSING_KEY: Final = (
-    "mailcrypt unlock brings the key files back (keyCustody: disk: mailcrypt repair)"
+    "mailcrypt unlock --stack STACK brings the key files back (repair with keyCustody: disk)"
 )
 
 

@@ -92,5 +92,5 @@ def _told(found: Drill) -> str:
     if found.not_looked_at:
         lines.append(f"not looked at (mailcrypt audit lists them): {found.not_looked_at}")
     if not found.keys:
-        lines.append("NOT PROVEN  no encrypted mail is stored")
+        lines.append("NOT KNOWN  no encrypted mail is stored")
     return "\n".join(lines)

@@ -57,12 +57,12 @@ def encrypt(
 ) -> None:
     """Encrypt the mail in STORE that is in clear or under a retired key to the current key.
 
-    STORE is a Maildir or a directory of many on this machine.  With --stack it is the
-    stack's mail volume, through the Docker API, and the keys are the stack's (and those of
-    --key and --escrow).  The mail server may go on running.  Each mail is replaced in one
-    step by a file with the same name, owner and time, after that file was decrypted and
-    compared.  A run that was stopped loses nothing, and continues when it is repeated.
-    Mail that cannot be encrypted is left alone and listed.
+    STORE is a Maildir or a directory of many on this machine.  With --stack it is the stack's
+    mail volume, through the Docker API, and the keys are the stack's and those of --key and
+    --escrow, from which all come if its ring holds public keys only.  The mail server may go on
+    running.  Each mail is replaced in one step by a file with the same name, owner and time,
+    after that file was decrypted and compared.  A run that was stopped loses nothing, and
+    continues when it is repeated.  Mail that cannot be encrypted is left alone and listed.
 
     Exit codes: 0 all mail is encrypted to the current key (an empty Maildir has none); 1 some
     is not (in a dry run: there is something to encrypt); 2 it could not run, or there is no
@@ -73,7 +73,8 @@ def encrypt(
         keys = keys_from(key_files, escrow, passphrase_file)
         deployed, ring = _deployed(stack, server) if stack else (None, {})
         keys |= ring
-        current = current or next(iter(ring), None)
+        if deployed:
+            current = current or deployed.target.key_id
         if not keys:
             raise click.UsageError("name a --key or an --escrow")
         job = EncryptionJob(keys, current or _only(list(keys)), apply=apply, users=users, rate=rate)
@@ -98,13 +99,14 @@ def _encrypt(opened: OpenFiles, job: EncryptionJob, jobs: int | None) -> Encrypt
 
 
 def _deployed(stack: str, name: str | None) -> tuple[DeployedServer, dict[str, PrivateKey]]:
-    """Return a stack's server and its private keys by id, the current one first."""
+    """Return a stack's server and its private keys by id; a ring of public keys has none."""
     from mailcrypt_component.cli.ring import private_keys  # noqa: PLC0415
     from mailcrypt_component.cli.stack_state import read_state  # noqa: PLC0415
 
     state = read_state(stack)
     server = state.server(name)
-    return server, {one.key_id: one.key for one in private_keys(state, server)}
+    ring = private_keys(state, server) if server.target.private else []
+    return server, {one.key_id: one.key for one in ring}
 
 
 def _files_of(server: DeployedServer) -> AbstractContextManager[OpenFiles]:
@@ -116,9 +118,7 @@ def _files_of(server: DeployedServer) -> AbstractContextManager[OpenFiles]:
 def _only(ids: list[str]) -> str:
     if len(ids) == 1:
         return ids[0]
-    raise KeyFault(
-        f"{len(ids)} keys are given", where="--to", expected=f"which is current: {', '.join(ids)}"
-    )
+    raise KeyFault(f"{len(ids)} keys are given", where="--to", expected=f"one of {', '.join(ids)}")
 
 
 def _told(found: Encryption, *, apply: bool) -> str:

@@ -66,13 +66,13 @@ def findings_of(server: DeployedServer) -> tuple[Finding, ...]:
         UnreachableError: The engine or the server did not answer.
 
     """
+    from mailcrypt_component.checks.server_state import require_running  # noqa: PLC0415
     from mailcrypt_component.docker_api.address import is_local  # noqa: PLC0415
-    from mailcrypt_component.docker_api.connect import connect  # noqa: PLC0415
     from mailcrypt_component.exposure.findings import judge  # noqa: PLC0415
     from mailcrypt_component.exposure.pulumi_state import judge_state  # noqa: PLC0415
     from mailcrypt_component.exposure.survey import survey  # noqa: PLC0415
 
-    container = connect(server.docker_host).containers.get(server.target.container)
+    container = require_running(server.target, hint=server.command("repair")).container
     found = judge(survey(container, timeout=_SECONDS), server.target.public_pems)
     state = judge_state(
         on_this_host=is_local(server.docker_host), public_only=not server.target.private

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -71,7 +71,7 @@ class Status:
             why = f"the container does not run ({self.state.status})"
             return Judgement(Verdict.NOT_PROVEN, why, ("repair",))
         if fault := self._not_proven(self.state):
-            return fault
+            return replace(fault, next=(*self._unlock(), *fault.next))
         if self.state.health == "unhealthy":
             return Judgement(Verdict.NOT_KNOWN, "its health check fails", ("verify",))
         return Judgement(Verdict.PROVEN, "proven since it was started", self._to_do())
@@ -93,12 +93,14 @@ class Status:
             return Judgement(last.verdict, f"the last proof says: {last.verdict}", ("verify",))
         return None
 
+    def _unlock(self) -> tuple[str, ...]:
+        if not self.locked:
+            return ()
+        return ("unlock" if self.server.target.private else "unlock --escrow FILE",)
+
     def _to_do(self) -> tuple[str, ...]:
         found = self.mail.by_state if self.mail else {}
-        commands = []
-        if self.locked:
-            keys = "" if self.server.target.private else " --escrow FILE"
-            commands.append(f"unlock{keys}")
+        commands = [*self._unlock()]
         if found.get(State.CLEAR) or found.get(State.RETIRED):
             commands.append("encrypt")
         if any(found.get(state) for state in _ODD):
@@ -118,8 +120,8 @@ def status(stack: str, server: str | None, as_json: bool) -> None:
     Nothing is proven anew ('mailcrypt verify' does that) and nothing is changed.  Mail is
     counted for a second at most; "at least" says that there is more than was counted.
 
-    Exit codes: 0 the server runs, and the last proof since its start held; 1 it does not
-    run, or the proof did not hold; 2 could not find out, or not proven since its start.
+    Exit codes: 0 the server runs, and the last proof since its start held; 1 it is stopped, or
+    the proof did not hold; 2 removed, unhealthy, not proven since its start, or could not find out.
     """
     try:
         found = look(deployed_server(stack, server), count=True)

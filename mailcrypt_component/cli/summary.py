@@ -56,7 +56,10 @@ def _exposed(server: DeployedServer) -> list[str]:
     grade = grade_of(found)
     harmless = {Exposed.NOTHING, Exposed.METADATA}
     parts = ", ".join(one.part for one in found if one.exposed not in harmless)
-    return [f"  exposure    {grade.value}" + (f" ({parts}): mailcrypt exposure" if parts else "")]
+    return [
+        f"  exposure    {grade.value}"
+        + (f" ({parts}): {server.command('exposure')}" if parts else "")
+    ]
 
 
 def main(stack: str) -> None:

@@ -40,8 +40,8 @@ def unlock(
     the stack's state, or from --escrow if its ring holds public keys only.  Without --stack
     nothing but the Docker engine is needed: --escrow, and --docker-host for another machine.
 
-    Exit codes: 0 unlocked; 1 these are not the server's keys, it stays locked; 2 it could not
-    be done.
+    Exit codes: 0 unlocked; 1 refused, and nothing was unlocked: other keys, no running server or
+    keeper, or a server whose keys are on disk; 2 it could not be done.
     """
     from mailcrypt_component.custody.unlock import unlock_running  # noqa: PLC0415
 

@@ -33,7 +33,8 @@ def verify(stack: str, server: str | None, as_json: bool) -> None:
     to the current key on disk, appear nowhere in clear, and be readable through IMAP.  The
     verdict is kept for 'mailcrypt status'.
 
-    Exit codes: 0 proven; 1 not encrypted or not readable; 2 could not find out.
+    Exit codes: 0 proven; 1 not proven: stopped, not as declared, not encrypted or not readable; 2
+    removed, or could not find out.
     """
     held: list[Check] = []
     try:

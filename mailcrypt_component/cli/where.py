@@ -8,6 +8,7 @@ import click
 
 from mailcrypt_component.model.custody import SERVER_LABEL
 from mailcrypt_component.model.errors import UnreachableError
+from mailcrypt_component.model.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +41,7 @@ def find_container_name(docker_host: DockerHost, name: str | None) -> str:
     if name is None and len(names) == 1:
         return names[0]
     raise UnreachableError(
-        f"{len(names)} mail servers run there: {', '.join(names)}"
+        f"{counted(len(names), 'mail server')} found there: {', '.join(names)}"
         if names
         else "no mail server runs there",
         where=f"Docker engine {docker_host.url or 'of the environment'}",

@@ -39,6 +39,7 @@ def declare_target(
             index_cache=settings.index_cache,
             public_pems=tuple(key["publicPem"] for key in keys),
             private=not settings.is_public_only,
+            stack=pulumi.get_stack(),
             identity=None if settings.adopt_mail == UNMARKED else identity,
         )
 

@@ -132,17 +132,25 @@ class Scope:
         given = self._parent.get_provider("docker:index/container:Container")
         if isinstance(given, docker.Provider):
             return _host_of(given)
-        config = pulumi.Config("docker")
-        return pulumi.Output.secret(
-            DockerHost(
-                url=plainly(_address, config.get("host"), config.get("context")),
-                ca=config.get("caMaterial"),
-                certificate=config.get("certMaterial"),
-                private_key=config.get("keyMaterial"),
-                certificate_folder=config.get("certPath"),
-                ssh_options=tuple(config.get_object("sshOpts") or ()),
-            )
-        )
+        return pulumi.Output.secret(configured_engine())
+
+
+def configured_engine() -> DockerHost:
+    """Return the engine of the project's own ``docker:`` settings and the environment.
+
+    Raises:
+        pulumi.RunError: A Docker context cannot be read.
+
+    """
+    config = pulumi.Config("docker")
+    return DockerHost(
+        url=plainly(_address, config.get("host"), config.get("context")),
+        ca=config.get("caMaterial"),
+        certificate=config.get("certMaterial"),
+        private_key=config.get("keyMaterial"),
+        certificate_folder=config.get("certPath"),
+        ssh_options=tuple(config.get_object("sshOpts") or ()),
+    )
 
 
 def _declared_host(url: str) -> DockerHost:

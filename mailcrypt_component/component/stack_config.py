@@ -12,6 +12,7 @@ import pulumi
 from pulumi.runtime import config as runtime_config
 
 from mailcrypt_component.component.outputs import end_when_interrupted, is_mocked, plainly
+from mailcrypt_component.component.scope import configured_engine
 from mailcrypt_component.docker_api.address import require_engine
 from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.read_environment import is_decisive
@@ -41,7 +42,8 @@ def args_of_stack() -> MailCryptServerArgs:
     }
     settings = plainly(read_settings, args)
     if not is_mocked():
-        plainly(require_engine, DockerHost(settings.docker_host))
+        host = settings.docker_host
+        plainly(require_engine, DockerHost(host) if host else configured_engine())
     secret = {
         name: _secret(name, value) if runtime_config.is_config_secret(_PREFIX + name) else value
         for name, value in args.items()

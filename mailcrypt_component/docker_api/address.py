@@ -21,6 +21,20 @@ DEFAULT_HOST = "unix:///var/run/docker.sock"
 _SECONDS = 5.0
 
 
+def address_of(docker_host: DockerHost) -> str:
+    """Return the address of an engine; without one the environment's, as the provider has it.
+
+    Raises:
+        MailCryptError: ``DOCKER_CONTEXT`` names a context that cannot be read.
+
+    """
+    if docker_host.url:
+        return docker_host.url
+    if context := os.environ.get("DOCKER_CONTEXT"):
+        return endpoint_of_context(context)
+    return os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+
+
 def require_engine(docker_host: DockerHost) -> None:
     """Connect to the engine's socket and close it again.
 
@@ -30,7 +44,7 @@ def require_engine(docker_host: DockerHost) -> None:
         UnreachableError: Nothing listens at that address.
 
     """
-    host = docker_host.url or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+    host = address_of(docker_host)
     try:
         _connect(host)
     except (OSError, ValueError) as error:
@@ -39,7 +53,7 @@ def require_engine(docker_host: DockerHost) -> None:
 
 def is_local(docker_host: DockerHost) -> bool:
     """Tell whether the engine runs on this machine."""
-    url = docker_host.url or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+    url = address_of(docker_host)
     parts = urlsplit(url)
     return parts.scheme == "unix" or parts.hostname in LOCAL_NAMES
 

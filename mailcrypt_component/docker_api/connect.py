@@ -6,7 +6,6 @@ to be reachable.
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +14,7 @@ import docker.errors
 import docker.tls
 import requests.exceptions
 
-from mailcrypt_component.docker_api.address import DEFAULT_HOST, unreachable
+from mailcrypt_component.docker_api.address import address_of, unreachable
 from mailcrypt_component.docker_api.certificates import certificate_files, refuse_plain_tcp
 from mailcrypt_component.docker_api.ssh import tunnel
 from mailcrypt_component.model.errors import UnreachableError
@@ -44,7 +43,7 @@ def connect(docker_host: DockerHost) -> DockerClient:
         UnreachableError: No engine answers at it, or a certificate is missing.
 
     """
-    url = docker_host.url or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+    url = address_of(docker_host)
     refuse_plain_tcp(url, docker_host)
     try:
         client = _client(url, docker_host)

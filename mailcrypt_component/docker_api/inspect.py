@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 import socket
 import ssl
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
-from mailcrypt_component.docker_api.address import DEFAULT_HOST, unreachable
+from mailcrypt_component.docker_api.address import address_of, unreachable
 from mailcrypt_component.docker_api.certificates import certificate_files, refuse_plain_tcp
 from mailcrypt_component.docker_api.ssh import tunnel
 from mailcrypt_component.model.errors import UnreachableError
@@ -111,7 +110,7 @@ def kernel_version(docker_host: DockerHost) -> tuple[int, int]:
 
 def _ask(docker_host: DockerHost, path: str) -> Any:
     """Return the answer to a GET request; None if the engine has no such object."""
-    url = docker_host.url or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+    url = address_of(docker_host)
     refuse_plain_tcp(url, docker_host)
     try:
         connection = _connection(url, docker_host)

@@ -195,12 +195,14 @@ def _swap(survey: Survey) -> Finding:
     if not survey.swaps:
         return Finding("swap", Exposed.NOTHING, "the host has none")
     seen = f"{', '.join(survey.swaps)}: memory of Dovecot, with keys, can be written there"
-    return Finding("swap", Exposed.KEY, seen, "swapoff -a on the Docker host, or encrypted swap")
+    return Finding("swap", Exposed.KEY, seen, "swapoff -a on the Docker host")
 
 
 def _core_dumps(survey: Survey) -> Finding:
     if survey.core_limit is None:
         return Finding("core dumps", Exposed.UNKNOWN, "Dovecot's limits could not be read")
+    if survey.core_pattern == "/dev/null":
+        return Finding("core dumps", Exposed.NOTHING, "the kernel drops them (/dev/null)")
     if survey.core_limit == "0" and not survey.core_pattern.startswith("|"):
         return Finding("core dumps", Exposed.NOTHING, "Dovecot may write none (limit 0)")
     seen = (

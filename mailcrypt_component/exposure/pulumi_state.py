@@ -33,8 +33,10 @@ def judge_state(
     if not on_this_host:
         return Finding(PART, Exposed.NOTHING, "not on the Docker host")
     if not backend.startswith("file://"):
-        seen = f"in {backend or 'a backend that is not stated'}, not on this host"
-        return Finding(PART, Exposed.NOTHING if backend else Exposed.UNKNOWN, seen)
+        if not backend:
+            seen = "no backend is named: PULUMI_BACKEND_URL is not set, and nobody is logged in"
+            return Finding(PART, Exposed.UNKNOWN, seen)
+        return Finding(PART, Exposed.NOTHING, f"in {backend}, not on this host")
     change = "a backend elsewhere, or publicPem keys"
     passphrase_file = variables.get("PULUMI_CONFIG_PASSPHRASE_FILE")
     if passphrase_file and Path(passphrase_file).exists():

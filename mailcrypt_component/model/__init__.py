@@ -1,1 +1,1 @@
-"""Values and text: settings, key ring, dialects, docker-mailserver's contract, accounts, errors."""
+"""Values and text: settings, key ring, docker-mailserver's contract, accounts, errors."""

@@ -18,9 +18,9 @@ class DockerHost:
     """A Docker engine as the provider is configured for it.
 
     ``url`` is ``unix://``, ``tcp://`` or ``ssh://``; None means the environment's
-    ``DOCKER_HOST``, else the default socket.  ``ca``, ``certificate`` and ``private_key`` are
-    PEM texts, ``certificate_folder`` holds them as ca.pem, cert.pem and key.pem instead.
-    ``ssh_options`` are arguments of the ssh command.
+    ``DOCKER_CONTEXT`` or ``DOCKER_HOST``, else the default socket.  ``ca``, ``certificate`` and
+    ``private_key`` are PEM texts, ``certificate_folder`` holds them as ca.pem, cert.pem and key.pem
+    instead.  ``ssh_options`` are arguments of the ssh command.
     """
 
     url: str | None = None

@@ -128,5 +128,5 @@ _HINTS: Final = {
 
 def _count(key: str, users: Mapping[str, int]) -> str:
     per_user = ", ".join(f"{user} {number}" for user, number in sorted(users.items())[:_SHOWN])
-    more = f", and {len(users) - _SHOWN} more users" if len(users) > _SHOWN else ""
+    more = f", and {counted(len(users) - _SHOWN, 'more user')}" if len(users) > _SHOWN else ""
     return f"{mails_are(sum(users.values()))} encrypted to key {key} ({per_user}{more})"

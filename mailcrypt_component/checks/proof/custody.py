@@ -16,6 +16,7 @@ from mailcrypt_component.exposure.survey import digest_of, survey
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.custody import Custody, IndexCache
 from mailcrypt_component.model.errors import CustodyError, ProofError, UnreachableError, UnsafeError
+from mailcrypt_component.model.words import counted
 
 if TYPE_CHECKING:
     from mailcrypt_component.checks.proof.context import Context
@@ -66,7 +67,7 @@ def _check_key_files(context: Context, found: Survey) -> None:
     lost = [key_id for digest, key_id in wanted.items() if digest not in found.certs]
     if lost:
         raise ProofError(
-            f"no file holds the private key {', '.join(lost)}",
+            f"no file holds {counted(len(lost), 'private key')} of the ring: {', '.join(lost)}",
             where=f"{dms.CERTS_DIR} in container {context.container.name}",
             expected="every private key of the ring",
             hint=_bringing_keys(target),
@@ -75,8 +76,8 @@ def _check_key_files(context: Context, found: Survey) -> None:
 
 def _bringing_keys(target: Target) -> str:
     if target.custody is Custody.DISK:
-        return "mailcrypt repair"
-    return "mailcrypt unlock" if target.private else "mailcrypt unlock --escrow FILE"
+        return target.command("repair")
+    return target.command("unlock" if target.private else "unlock --escrow FILE")
 
 
 def _check_keys(context: Context, found: Survey) -> str:
@@ -92,7 +93,7 @@ def _check_keys(context: Context, found: Survey) -> str:
     server = context.container
     again = f"docker rm -f {server.name} {declared_name(server)}-keeper, then pulumi up --refresh"
     _require_memory(found, dms.CERTS_DIR, ProofError, again)
-    return "no private key in any file on a disk"
+    return "no private key of the ring in any file on a disk"
 
 
 def _check_temporary(found: Survey) -> str:

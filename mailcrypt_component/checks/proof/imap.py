@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 INBOX: Final = "INBOX"
 TAINT: Final = (
-    "run 'pulumi up' again after 'pulumi state taint' of the accounts, "
-    "or check whether the account was deleted by hand"
+    "was the account changed or deleted by hand? To write it again: pulumi stack --show-urns, "
+    "pulumi state taint URN with the URN that ends in -accounts, then pulumi up"
 )
 """What helps if the probe's account is not as it was written."""
 _ENDED: Final = "socket error"

@@ -17,6 +17,7 @@ import tenacity
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.custody import IndexCache
 from mailcrypt_component.model.errors import UnreachableError, UnsafeError
+from mailcrypt_component.model.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -127,7 +128,7 @@ def search_clear(context: Context, controls: Controls) -> str:
 def _seen(controls: Controls, hits: _Hits) -> str:
     memory = [mount.path for mount in controls.mounts if mount.kind in _MEMORY and mount.writable]
     ours = [path for path in memory if not path.startswith(("/dev", "/proc", "/sys"))]
-    parts = [f"no word of the mails on any disk ({len(controls.files)} controls found)"]
+    parts = [f"no word of the mails on any disk ({counted(len(controls.files), 'control')} found)"]
     if ours:
         parts.append(f"not searched, in memory: {', '.join(ours)}")
     if hits.cache:

@@ -81,7 +81,8 @@ def _check_file(context: Context, mail: Mail) -> None:
             f"encrypted to {', '.join(ids)}",
             where=path,
             expected=expected,
-            hint="the public key in the container is not the declared ring's",
+            hint="the public key in the container is not the declared ring's; "
+            f"{context.target.command('repair')} brings that back",
         )
 
 
@@ -93,7 +94,7 @@ def _elsewhere(context: Context, expected: int, found: int) -> UnsafeError:
     except UnreachableError as error:
         said = error.found
     return UnsafeError(
-        f"Dovecot has stored {counted(expected, 'probe mail')}, of which {found} in "
+        f"Dovecot has stored {counted(expected, 'probe mail')}, {found} of them in "
         f"the mail volume ({', '.join(said.strip().splitlines())})",
         where=root_of(context),
         expected="a Maildir there, with an encrypted file for each mail",

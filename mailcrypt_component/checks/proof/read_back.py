@@ -40,4 +40,6 @@ def _compare(context: Context, client: IMAP4, mail: ProbeMail) -> None:
         "a probe mail did not come back as it was sent",
         where="IMAP FETCH",
         expected="the same bytes",
+        hint="look for what changes mail in dovecot.cf, in sieve scripts and in files mounted "
+        "into conf.d",
     )

@@ -86,7 +86,9 @@ def _steps(context: Context) -> Iterator[tuple[str, str]]:
                 yield "read back", read_back(context, client, delivered)
             yield "stored mail", stored.result()
     if locked:
-        command = "mailcrypt unlock" + " --escrow FILE" * (not context.target.private)
+        command = context.target.command(
+            "unlock" if context.target.private else "unlock --escrow FILE"
+        )
         yield LOCKED, f"the private keys are missing, so no mail was read; {command}"
 
 
@@ -103,7 +105,7 @@ def _explained(context: Context) -> Iterator[None]:
             f"the deadline of {context.target.deadline:.0f} s has passed; last: {error.found}"
             f"{logs.last_lines(context.container, patience=0.0)}",
             where=context.where,
-            hint="raise mailcrypt:deadline if the server is merely slow",
+            hint="raise mailcrypt:deadline if the server is slow or holds much mail",
         ) from None
 
 

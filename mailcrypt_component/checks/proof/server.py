@@ -100,8 +100,9 @@ def _judged(context: Context, greeting: str, answer: Result) -> Server:
     services = doveconf.services(answer)
     if missing := {"lmtp", "imap"} - services.protocols:
         names = " and ".join(name.upper() for name in sorted(missing))
+        verb = "does" if len(missing) == 1 else "do"
         raise ProofError(
-            f"{names} does not answer: Dovecot is not configured to run it",
+            f"{names} {verb} not answer: Dovecot is not configured to run it",
             where="doveconf protocols",
             expected="lmtp and imap",
             hint="remove protocols from dovecot.cf; do not set ENABLE_IMAP to 0",

@@ -82,7 +82,8 @@ def check_stored(context: Context, *, locked: bool) -> str:
             f"not everything could be looked at: {'; '.join(stored.unseen)}",
             where=f"{dms.MAIL_DIR} in {context.where}",
             expected="Maildirs whose mails can all be read",
-            hint="mailcrypt audit shows what lies there; move it out of the mail volume",
+            hint=f"{context.target.command('audit')} shows what lies there; "
+            "move it out of the mail volume",
         )
     opened = set() if locked else _open_some(context, stored)
     return _seen(stored, opened)
@@ -200,7 +201,7 @@ def _ring_ids(context: Context) -> set[str]:
 def _counted(key: str, users: Mapping[str, int]) -> str:
     number = sum(users.values())
     names = ", ".join(f"{user} {found}" for user, found in sorted(users.items())[:_SHOWN])
-    more = f", and {len(users) - _SHOWN} more users" if len(users) > _SHOWN else ""
+    more = f", and {counted(len(users) - _SHOWN, 'more user')}" if len(users) > _SHOWN else ""
     return f"{mails_are(number)} encrypted to key {key} ({names}{more})"
 
 
@@ -224,7 +225,7 @@ def _open_some(context: Context, stored: Stored) -> set[Mail]:
         f"{_counted(untried[0], stored.users[untried[0]])}, and none of them could be tried",
         where=f"{dms.MAIL_DIR} in {context.where}",
         expected=f"mails of at most {_LARGEST >> 20} MiB that can be copied to /dev/shm",
-        hint="run it again; mailcrypt audit shows what lies there",
+        hint=f"run it again; {context.target.command('audit')} shows what lies there",
     )
 
 
@@ -292,6 +293,6 @@ def _refuse(context: Context, mail: Mail, said: str) -> NoReturn:
         expected="each key of the ring to open what is encrypted to it",
         hint=f"the probe was read with this key, so the mail's file is damaged: {damaged}"
         if current
-        else "mailcrypt repair brings the ring's own keys back into the server. If the proof "
-        f"then says the same, the mail's file is damaged: {damaged}",
+        else f"{context.target.command('repair')} brings the ring's own keys back into the "
+        f"server. If the proof then says the same, the mail's file is damaged: {damaged}",
     )

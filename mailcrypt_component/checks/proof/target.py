@@ -38,6 +38,8 @@ class Target:
     """The ring's public keys, newest first."""
     private: bool = True
     """Whether the stack holds the private keys; False for a ring of public keys."""
+    stack: str = "STACK"
+    """The stack's name, for the commands in hints."""
     identity: str | None = None
     """The stack's identity, with which preflight marked the mail volume; None is not compared."""
 
@@ -59,6 +61,10 @@ class Target:
         user, _, domain = self.account.partition("@")
         return f"{domain}/{user}"
 
+    def command(self, name: str) -> str:
+        """Return a command line for a hint."""
+        return f"mailcrypt {name} --stack {self.stack}"
+
     def as_json(self) -> dict[str, Any]:
         """Return it as plain values, which ``target_of`` takes again; the password is in clear."""
         return {
@@ -74,6 +80,7 @@ class Target:
             "indexCache": self.index_cache.value,
             "publicPems": list(self.public_pems),
             "private": self.private,
+            "stack": self.stack,
             "identity": self.identity,
         }
 
@@ -93,5 +100,6 @@ def target_of(facts: Mapping[str, Any]) -> Target:
         index_cache=IndexCache(facts.get("indexCache", IndexCache.DISK)),
         public_pems=tuple(facts.get("publicPems", ())),
         private=facts.get("private", True),
+        stack=facts.get("stack", "STACK"),
         identity=facts.get("identity"),
     )
