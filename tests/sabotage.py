@@ -153,7 +153,7 @@ ROWS = {
         "is not the declared ring's", patches=both(f"{FOREIGN_PUBLIC} > {PUBLIC_KEY_PATH}\n")
     ),
     "mail on another volume": Row(
-        "stored 2 probe mails, of which 0 in the mail volume",
+        "stored 2 probe mails, 0 of them in the mail volume",
         {
             V2_3: "mail_location = maildir:/srv/mail/%d/%n\n",
             V2_4: "mail_path = /srv/mail/%{user | domain}/%{user | username}\n",
@@ -161,7 +161,7 @@ ROWS = {
         both("mkdir /srv/mail && chown docker:docker /srv/mail\n"),
     ),
     "mbox": Row(
-        "stored 2 probe mails, of which 0 in the mail volume",
+        "stored 2 probe mails, 0 of them in the mail volume",
         {
             V2_3: "mail_location = mbox:/var/mail/%d/%n/boxes:INBOX=/var/mail/%d/%n/inbox\n",
             V2_4: "mail_driver = mbox\n"
@@ -377,7 +377,7 @@ def wrong_retired_key_is_found(stack: Stack) -> None:
     try:
         for printed in (stack.red(environment={"SABOTAGE": "wrong retired key"}), stack.red()):
             assert "/certs in container" in printed
-            assert "no file holds the private key" in printed
+            assert "no file holds 1 private key of the ring" in printed
     finally:
         in_volume(stack, "config", "rm -f /volume/user-patches.sh")
     stack.green(environment=None)

@@ -68,13 +68,17 @@ def _read(container: Container, name: str) -> str:
     script = 'if [ -e "$0" ]; then cat -- "$0"; fi'
     result = execute(container, ["sh", "-c", script, _path(name)], timeout=_SECONDS)
     _check(result.exit_code, result.stderr, name)
-    return result.stdout.decode()
+    return result.stdout.decode(errors="surrogateescape")
 
 
 def _write(container: Container, old: Sequence[str], new: Sequence[str]) -> bool:
     """Write the files with their owner and mode, unless ``setup`` has changed one of them."""
     files = [
-        File(f"{_path(name)}.new", text.encode(), mode=0o644 if name == dms.ALIASES_FILE else 0o600)
+        File(
+            f"{_path(name)}.new",
+            text.encode(errors="surrogateescape"),
+            mode=0o644 if name == dms.ALIASES_FILE else 0o600,
+        )
         for name, text in zip(_NAMES, new, strict=True)
     ]
     put_files(container, files)

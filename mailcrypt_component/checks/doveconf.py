@@ -30,10 +30,12 @@ _QUESTIONS: Final = {
     "session": "doveconf -h service/imap/executable 2>&1",
 }
 _MARK: Final = "@@"
+_END: Final = "end"
 QUESTION: Final = (
     "sh",
     "-c",
-    "; ".join(f"echo {_MARK}{name}; {command}" for name, command in _QUESTIONS.items()),
+    "; ".join(f"echo {_MARK}{name}; {command}" for name, command in _QUESTIONS.items())
+    + f"; echo {_MARK}{_END}",
 )
 """The command whose result ``judge`` and ``services`` take, run where the configuration lies."""
 
@@ -85,10 +87,17 @@ def judge(
         unloaded: Raised instead of ``error`` if a protocol would store mail in clear.
 
     Raises:
-        UnreachableError: The container has no Dovecot.
+        UnreachableError: The container has no Dovecot, or its answer was cut off.
 
     """
     answers = _answers(result.stdout)
+    if _END not in answers:
+        raise UnreachableError(
+            f"the answer was cut off (exit code {result.exit_code})",
+            where=f"doveconf in {where}",
+            expected="an answer to every question",
+            hint="run it again; docker ps shows whether the container runs",
+        )
     version = (answers["version"].split() or [""])[0]
     if not re.fullmatch(r"\d+\.\d+\..*", version):
         raise UnreachableError(

@@ -9,7 +9,6 @@ import io
 import json
 import tarfile
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -79,7 +78,7 @@ def prove(
     Args:
         target: The server, the key and the probe account.
         progress: Called after each check.
-        unrecorded: Called where a proof held and its verdict could not be written.
+        unrecorded: Called if the verdict could not be written.
 
     Raises:
         ProofError: The server is not what it should be; the message says how.
@@ -93,8 +92,10 @@ def prove(
     try:
         evidence = verify(target, progress)
     except MailCryptError as error:
-        with suppress(MailCryptError):  # What the proof found is what counts.
+        try:
             record_verdict(container, verdict_of(error), target.key_id)
+        except MailCryptError as problem:  # What the proof found is what counts.
+            unrecorded(problem)
         raise
     try:
         record_verdict(container, Verdict.PROVEN, target.key_id, locked=evidence.locked)

@@ -76,7 +76,10 @@ def _replacing(state: StackState, server: DeployedServer) -> list[str]:
         container = require_running(server.target).container
         _require_key_files(container, server)
         evidence = prove(server.target)
-    except (ServerGoneError, NotRunningError, CustodyError) as error:
+    except NotRunningError as error:
+        click.echo(f"{error.where}: {error.found}; the update replaces it", err=True)
+        return ["--replace", _urn(state, server)]
+    except (ServerGoneError, CustodyError) as error:
         click.echo(f"{error.where}: {error.found}; the update brings it back", err=True)
         return []
     except ProofError as error:

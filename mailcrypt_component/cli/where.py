@@ -34,8 +34,10 @@ def find_container_name(docker_host: DockerHost, name: str | None) -> str:
     """
     from mailcrypt_component.docker_api.connect import connect  # noqa: PLC0415
 
-    found = connect(docker_host).containers.list(filters={"label": SERVER_LABEL})
-    names = sorted(str(one.name) for one in found)
+    found = connect(docker_host).containers.list(
+        filters={"label": SERVER_LABEL}, ignore_removed=True
+    )
+    names = sorted(one.labels[SERVER_LABEL] for one in found)
     if name is not None and name in names:
         return name
     if name is None and len(names) == 1:

@@ -1,10 +1,11 @@
 """Converts outputs for the modules of the graph."""
 
+import atexit
 import os
 import signal
 import threading
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import pulumi
 from pulumi.runtime.mocks import MockMonitor
@@ -37,7 +38,7 @@ def once_known(function: Callable[..., _T], *args: Any) -> _T:
         if is_mocked():
             raise
         pulumi.log.error(str(error))
-        os._exit(_MESSAGE_SHOWN)
+        _end(_MESSAGE_SHOWN)
 
 
 def is_mocked() -> bool:
@@ -58,7 +59,13 @@ def end_when_interrupted() -> None:
     """
     default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if default and _in_main_thread() and not is_mocked():
-        signal.signal(signal.SIGINT, lambda *_: os._exit(1))
+        signal.signal(signal.SIGINT, lambda *_: _end(1))
+
+
+def _end(code: int) -> NoReturn:
+    """End at once, but remove temporary files: certificates of an engine, sockets of tunnels."""
+    atexit._run_exitfuncs()  # noqa: SLF001  (os._exit skips them)
+    os._exit(code)
 
 
 def _in_main_thread() -> bool:

@@ -9,7 +9,7 @@ import docker.errors
 from mailcrypt_component.docker_api.run import execute
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.custody import KEEPER_LABEL, SERVER_LABEL
-from mailcrypt_component.model.errors import CustodyError
+from mailcrypt_component.model.errors import CustodyError, UnreachableError
 from mailcrypt_component.model.ring_file import RING_PATH, RingFile, read_ring_file
 
 if TYPE_CHECKING:
@@ -56,20 +56,21 @@ def find_keeper(client: DockerClient, server: str) -> Container:
             f"container {name} is {keeper.status}",
             where="keeper",
             expected="a running container that holds the keys in memory",
-            hint=f"docker start {name}",
+            hint=f"docker {'unpause' if keeper.status == 'paused' else 'start'} {name}",
         )
     return keeper
 
 
 def find_server(client: DockerClient, server: str) -> Container | None:
-    """Return the running server of that name; None if it does not exist or does not run."""
-    try:
-        found = client.containers.get(server)
-    except docker.errors.NotFound:
-        return None
-    if found.labels.get(SERVER_LABEL) != server or found.status != "running":
-        return None
-    return found
+    """Return the running server that was deployed with that name; None if there is none."""
+    return next((one for one in servers_of(client, server) if one.status == "running"), None)
+
+
+def servers_of(client: DockerClient, server: str) -> list[Container]:
+    """Return the containers that were deployed with that name, whatever they are called now."""
+    return client.containers.list(
+        all=True, filters={"label": f"{SERVER_LABEL}={server}"}, ignore_removed=True
+    )
 
 
 def require_server(client: DockerClient, server: str) -> Container:
@@ -121,9 +122,16 @@ def require_memory(keeper: Container) -> None:
 
     Raises:
         CustodyError: It is not a tmpfs, or one that can be swapped out.
+        UnreachableError: The keeper did not answer.
 
     """
     said = execute(keeper, ["cat", "/proc/mounts", "/proc/swaps"], timeout=_SECONDS)
+    if said.exit_code or _SWAPS_HEAD not in said.stdout.decode(errors="replace"):
+        raise UnreachableError(
+            said.complaint,
+            where=f"/proc/mounts and /proc/swaps in container {keeper.name}",
+            expected="an answer to where its memory may be written",
+        )
     check_memory(said.stdout.decode(errors="replace"), str(keeper.name))
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mailcrypt_component.custody.keeper import find_keeper, find_server
+from mailcrypt_component.custody.keeper import find_keeper, find_server, ring_of, servers_of
 from mailcrypt_component.custody.reload import reload_dovecot
-from mailcrypt_component.docker_api.connect import connect
+from mailcrypt_component.docker_api.connect import NOT_ANSWERING, connect, explained
 from mailcrypt_component.docker_api.run import execute
 from mailcrypt_component.model import dms
-from mailcrypt_component.model.errors import UnreachableError
+from mailcrypt_component.model.errors import CustodyError, UnreachableError
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -25,18 +25,47 @@ def lock(docker_host: DockerHost, server: str) -> str:
     This restarts the keeper, so that the next update notices and unlocks the server.
 
     Raises:
-        CustodyError: The keeper is missing or belongs to another server.
+        CustodyError: The keeper is missing or belongs to another server, the server is paused,
+            or its keys are on disk.
         UnreachableError: The engine did not answer, or a key could not be removed.
 
     """
     client = connect(docker_host)
-    keeper = find_keeper(client, server)
-    _run(keeper, ["find", dms.CERTS_DIR, "-mindepth", "1", "-delete"])
+    for one in servers_of(client, server):
+        _refuse_paused(one)
     running = find_server(client, server)
     if running is not None:
-        reload_dovecot(running, end_sessions=True)
-    keeper.restart(timeout=1)
+        ring_of(running)  # With custody on disk there is nothing to lock.
+    keeper = find_keeper(client, server)
+    _run(keeper, ["find", dms.CERTS_DIR, "-mindepth", "1", "-delete"])
+    try:
+        if running is not None:
+            reload_dovecot(running, end_sessions=True)
+    finally:
+        _restart(keeper)
     return f"{server} is locked: it accepts and encrypts mail, but no mail can be read"
+
+
+def _refuse_paused(server: Container) -> None:
+    if server.status == "paused":
+        raise CustodyError(
+            "the server is paused, and would go on with the keys that it has read",
+            where=f"container {server.name}; nothing was changed",
+            expected="a server that runs or is stopped",
+            hint=f"docker unpause {server.name}, then run mailcrypt lock again",
+        )
+
+
+def _restart(keeper: Container) -> None:
+    try:
+        keeper.restart(timeout=1)
+    except NOT_ANSWERING as error:
+        raise UnreachableError(
+            explained(error),
+            where=f"container {keeper.name}",
+            expected="a restart, by which the next update notices that it is locked",
+            hint=f"docker restart {keeper.name}",
+        ) from None
 
 
 def _run(container: Container, argv: list[str]) -> None:

@@ -34,6 +34,7 @@ PATIENCE = 5.0
 """Seconds that deliveries under way, and old processes, may take to end."""
 GUARD_SECONDS = 15
 START_SECONDS = 10.0
+MASTER = "/run/dovecot/master.pid"
 
 
 def processes(*commands: str) -> list[int]:
@@ -105,7 +106,8 @@ def lmtp_greets() -> bool:
 
 
 def reload(*, kick: bool) -> bool:
-    """Reload Dovecot; tell whether it came back."""
+    """Reload Dovecot; tell whether it came back.  One that is starting is waited for first."""
+    wait_until(Path(MASTER).exists, START_SECONDS)
     with queue_manager_stopped():
         wait_until(lambda: not deliveries(), PATIENCE)
         old = processes(*OLD)

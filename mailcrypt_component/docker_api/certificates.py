@@ -26,9 +26,16 @@ def refuse_plain_tcp(url: str, docker_host: DockerHost) -> None:
             certificates.
 
     """
-    parts = urlsplit(url)
-    if parts.scheme != "tcp" or parts.hostname in LOCAL_NAMES:
+    parts = urlsplit(url if "://" in url else f"tcp://{url}")
+    if parts.scheme in {"unix", "ssh"} or parts.hostname in LOCAL_NAMES:
         return
+    if parts.scheme != "tcp":
+        raise MailCryptError(
+            f"a Docker engine at {parts.scheme}://",
+            where=f"dockerHost {url}",
+            expected="unix://, ssh:// or tcp://",
+            hint=f"dockerHost: ssh://root@{parts.hostname}",
+        )
     if certificate_files(docker_host) is None:
         raise MailCryptError(
             "plain TCP to another machine, which would carry private keys in clear",

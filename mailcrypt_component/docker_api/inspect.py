@@ -65,7 +65,8 @@ def inspect_container(docker_host: DockerHost, name: str) -> ContainerState | No
         for port, several in ports.items()
         for one in several or ()
     )
-    return ContainerState(found["Id"], state["StartedAt"], bool(state["Running"]), bindings)
+    running = state["Running"] and not state.get("Paused") and not state.get("Restarting")
+    return ContainerState(found["Id"], state["StartedAt"], bool(running), bindings)
 
 
 def inspect_image(docker_host: DockerHost, name: str) -> str:

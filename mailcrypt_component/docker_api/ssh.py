@@ -17,6 +17,8 @@ import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mailcrypt_component.model.errors import UnreachableError
+
 
 @functools.cache
 def tunnel(url: str, options: tuple[str, ...] = ()) -> str:
@@ -25,6 +27,13 @@ def tunnel(url: str, options: tuple[str, ...] = ()) -> str:
     It exists until the program ends.  SSH asks no question: keys and host names are those of
     the user's SSH configuration and agent.
     """
+    if shutil.which("ssh") is None:
+        raise UnreachableError(
+            "there is no command ssh on PATH",
+            where=f"dockerHost {url}",
+            expected="an SSH client",
+            hint="apt-get install openssh-client",
+        )
     folder = Path(tempfile.mkdtemp(prefix="mailcrypt-ssh-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     listener = socket.socket(socket.AF_UNIX)

@@ -103,7 +103,13 @@ def _remove(container: Container) -> None:
         return
     except docker.errors.APIError as error:
         if error.status_code != HTTPStatus.CONFLICT:  # The engine is removing it.
-            raise
+            raise UnreachableError(
+                explained(error), where=f"container {container.name}", expected="its removal"
+            ) from None
+    except (
+        NOT_ANSWERING
+    ):  # What the engine was asked before has said so; the container ends itself.
+        return
 
 
 def _sweep(client: DockerClient) -> None:

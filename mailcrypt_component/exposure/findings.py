@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from mailcrypt_component.dialects.dialect import CACHE_DIR
@@ -59,7 +60,7 @@ def _mails(survey: Survey) -> Finding:
             f"format {driver or 'not stated'}",
             "remove mail_location and mail_driver from dovecot.cf",
         )
-    if "mail_crypt" not in survey.dovecot:
+    if not _loads_mail_crypt(survey.dovecot):
         return Finding("mail", Exposed.TEXT, "mail_crypt is not loaded", "pulumi up")
     return Finding(
         "mail",
@@ -67,6 +68,18 @@ def _mails(survey: Survey) -> Finding:
         "Maildir, encrypted as it is stored; names, sizes, times and flags can be read",
         "mailcrypt audit counts the mail that was stored in clear before",
     )
+
+
+def _loads_mail_crypt(dovecot: str) -> bool:
+    """Tell whether every list of plugins, for all protocols or for one, has mail_crypt.
+
+    Dovecot 2.3 prints a list in one line, 2.4 a switch for each plugin.
+    """
+    lists = re.findall(r"(?m)^\s*mail_plugins = (.*)$", dovecot)
+    switches = re.findall(r"(?m)^\s*mail_crypt = (yes|no)\b", dovecot)
+    found = [re.search(r"\bmail_crypt\b", names) is not None for names in lists]
+    found += [switch == "yes" for switch in switches]
+    return bool(found) and all(found)
 
 
 def _attachments(survey: Survey) -> Finding:

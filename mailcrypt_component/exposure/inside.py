@@ -106,7 +106,7 @@ def keys_on_disk(changed: Sequence[str], mounts: Mounts) -> list[dict[str, Any]]
 def deleted_with_key(mounts: Mounts) -> list[str]:
     """Return deleted files on a disk that a process holds open and that hold a private key."""
     found = set()
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
+    for link in _open_files():
         with suppress(OSError):
             target = os.readlink(link)
             path = target.removesuffix(" (deleted)")
@@ -115,6 +115,16 @@ def deleted_with_key(mounts: Mounts) -> list[str]:
             if holds_mark(str(link), LARGEST_OPEN_FILE):
                 found.add(path)
     return sorted(found)
+
+
+def _open_files() -> Iterator[Path]:
+    """Yield the links to the open files of every process; one may end meanwhile."""
+    for process in os.listdir("/proc"):
+        if process.isdecimal():
+            with suppress(OSError):
+                yield from map(
+                    Path(f"/proc/{process}/fd").joinpath, os.listdir(f"/proc/{process}/fd")
+                )
 
 
 def count(root: str, pattern: str) -> int:

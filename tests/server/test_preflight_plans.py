@@ -364,6 +364,13 @@ def test_mail_is_not_left_behind(plan, moved):
     run_preflight(moved, previous)
 
 
+def test_a_former_store_whose_disk_is_not_mounted_is_not_called_empty(plan, moved):
+    """It has no mark, so it is not the store that the last preflight looked at."""
+    previous = held(plan)
+    in_volume(plan.mail, f"rm /v/{MARK_FILE}")
+    assert "has no mark and no mail (is its disk mounted?)" in refusal(moved, previous)
+
+
 def test_mail_is_left_behind_if_that_is_declared(plan, moved):
     """The refusal prints the value to set."""
     put_mail(plan.mail)

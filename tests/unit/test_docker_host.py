@@ -29,6 +29,13 @@ def test_plain_tcp_to_another_machine_is_refused():
     assert "private keys in clear" in str(refused.value)
 
 
+@pytest.mark.parametrize("url", ["http://192.0.2.1:2375", "192.0.2.1:2375", "fd://3"])
+def test_another_scheme_or_none_is_refused_like_plain_tcp(url):
+    """The Docker SDK would take the first two for plain HTTP."""
+    with pytest.raises(MailCryptError, match="dockerHost"):
+        refuse_plain_tcp(url, DockerHost(url))
+
+
 @pytest.mark.parametrize(
     "url", ["unix:///var/run/docker.sock", "tcp://127.0.0.1:2375", "ssh://root@192.0.2.1"]
 )

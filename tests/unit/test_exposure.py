@@ -80,6 +80,24 @@ BAD = {
     ),
     "no mail_crypt": (without("  mail_crypt = yes\n"), "mail", Exposed.TEXT),
     "another format": (without("mail_driver = maildir\n"), "mail", Exposed.UNKNOWN),
+    "mail_crypt configured and not loaded (2.3)": (
+        replace(
+            CLOSED,
+            dovecot='mail_location = maildir:/var/mail/%d/%n\nmail_plugins = " quota"\n'
+            "plugin {\n  mail_crypt_global_public_key = </etc/key\n}\n",
+        ),
+        "mail",
+        Exposed.TEXT,
+    ),
+    "mail_crypt switched off for one protocol (2.4)": (
+        replace(
+            CLOSED,
+            dovecot="mail_driver = maildir\nmail_plugins {\n  mail_crypt = yes\n}\n"
+            "protocol lmtp {\n  mail_plugins {\n    mail_crypt = no\n  }\n}\n",
+        ),
+        "mail",
+        Exposed.TEXT,
+    ),
     "no doveconf": (replace(CLOSED, dovecot=None), "mail", Exposed.UNKNOWN),
     "attachments": (
         replace(CLOSED, dovecot=DOVECOT + "mail_attachment_dir = /a\n"),

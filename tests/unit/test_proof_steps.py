@@ -5,14 +5,16 @@ import email.policy
 
 import pytest
 
-from mailcrypt_component.checks.doveconf import services
+from mailcrypt_component.checks.doveconf import judge, services
 from mailcrypt_component.checks.health import Listener, listeners
 from mailcrypt_component.checks.proof.imap import way_to
 from mailcrypt_component.checks.proof.in_clear import Controls, mounts_of
 from mailcrypt_component.checks.proof.mail_log import Outcome, fate_of
 from mailcrypt_component.checks.proof.probe import new_probe
 from mailcrypt_component.checks.proof.stored import count
+from mailcrypt_component.dialects.dialect import Dialect
 from mailcrypt_component.docker_api.run import Result
+from mailcrypt_component.model.errors import ProofError, UnreachableError
 from mailcrypt_component.store.maildir import Mail
 from mailcrypt_component.store.tally import UNKNOWN_CONTENT
 from tests.stacks import ROOT
@@ -243,3 +245,20 @@ def test_a_control_is_known_through_a_second_mount_of_its_folder():
     controls = Controls((), ("/var/log/mail/.mailcrypt-1f",))
     assert controls.include("/srv/shared/.mailcrypt-1f")
     assert not controls.include("/srv/shared/copy.eml")
+
+
+@pytest.mark.parametrize(
+    "printed", [b"", b"@@version\n2.4.1\n@@load\n@@global\nmail_crypt = yes\n"]
+)
+def test_an_answer_that_was_cut_off_is_no_verdict(printed):
+    """A container that is killed meanwhile must not be called one that stores in clear."""
+    cut = Result(137, printed, b"")
+    with pytest.raises(UnreachableError, match="cut off"):
+        judge(cut, Dialect.V2_4, ProofError, where="mail")
+
+
+def test_the_smallest_mail_of_a_key_is_tried_even_if_it_is_large():
+    """Nine MiB are more than is copied of several mails, and may be all that a key has."""
+    mails = [stored("ann", "large", 9 << 20), stored("ben", "larger", 10 << 20)]
+    (tried,) = count(iter(mails)).candidates.values()
+    assert [mail.size for mail in tried] == [9 << 20]

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 _PATH: Final = f"{dms.MAIL_DIR}/{MARK_FILE}"
 _READ_MARK: Final = f"if [ -e {_PATH} ]; then cat {_PATH}; fi"
-_COUNT: Final = f"find {dms.MAIL_DIR} -type f -regex '.*/\\(cur\\|new\\)/[^/]*' -printf . | wc -c"
+_COUNT: Final = (
+    f"dots=$(find {dms.MAIL_DIR} -ignore_readdir_race -type f "
+    "-regex '.*/\\(cur\\|new\\)/[^/]*' -printf .) || exit; echo ${#dots}"
+)
 _VMAIL_ID: Final = 5000
 """DMS's default for DMS_VMAIL_UID and DMS_VMAIL_GID."""
 
@@ -132,13 +135,17 @@ def must_mark(plan: Plan, previous: Previous | None, store: Store, around: Surro
 
 def _refuse_left_behind(plan: Plan, previous: Previous, store: Store, former: Store | None) -> None:
     """Refuse a store that holds less mail than the former one, or is not a copy of it."""
-    if former is not None and (
-        former.mails == 0 or (store.mark is not None and store.mails >= former.mails)
-    ):
-        return
+    if former is not None:
+        was_ours = former.mark is not None or previous.identity is None
+        if former.mails == 0 and was_ours:
+            return
+        if store.mark is not None and store.mails >= former.mails > 0:
+            return
     found = (
         "the former mail store does not exist any more"
         if former is None
+        else f"the former mail store {previous.mail} has no mark and no mail (is its disk mounted?)"
+        if former.mark is None and former.mails == 0
         else (
             f"{mails_are(former.mails)} in the former mail store {previous.mail}, {store.mails} in "
             f"the new one{'' if store.mark else ', which is not a copy of it (it has no mark)'}"

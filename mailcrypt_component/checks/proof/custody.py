@@ -93,6 +93,7 @@ def _check_keys(context: Context, found: Survey) -> str:
     server = context.container
     again = f"docker rm -f {server.name} {declared_name(server)}-keeper, then pulumi up --refresh"
     _require_memory(found, dms.CERTS_DIR, ProofError, again)
+    _refuse_swap(found, dms.CERTS_DIR)
     return "no private key of the ring in any file on a disk"
 
 
@@ -121,6 +122,7 @@ def _check_cache(found: Survey, dialect: Dialect) -> str:
                 hint=f"remove {' and '.join(names)} from dovecot.cf, or choose indexCache: disk",
             )
     _require_memory(found, CACHE_DIR, UnsafeError, f"remove what is mounted at {CACHE_DIR}")
+    _refuse_swap(found, CACHE_DIR)
     return "index cache in memory"
 
 
@@ -134,6 +136,17 @@ def _settings(found: Survey, name: str) -> list[str]:
     if found.dovecot is None:
         raise UnreachableError("doveconf does not answer", where="the running server")
     return re.findall(rf"(?m)^\s*{name} = (\S.*?)\s*$", found.dovecot)
+
+
+def _refuse_swap(found: Survey, folder: str) -> None:
+    """Refuse memory that the kernel may write to a disk."""
+    if found.swaps and "noswap" not in found.mount_of(folder).options:
+        raise ProofError(
+            f"{folder} can be swapped out to {', '.join(found.swaps)}",
+            where="/proc/swaps and the mounts of the running server",
+            expected="mount option noswap (Linux 6.4 or newer), or a host without swap",
+            hint="swapoff -a on the Docker host",
+        )
 
 
 def _require_memory(found: Survey, folder: str, error: type[ProofError], hint: str) -> None:

@@ -101,8 +101,17 @@ def _write_controls(context: Context) -> Controls:
     mounts = mounts_of(_checked(context, ["cat", "/proc/mounts"]).decode())
     name = f".mailcrypt-{context.probe.delivered.message_id.partition('@')[0]}"
     files = [f"{place}/{name}" for place in _CONTROLS if _mount_of(place, mounts).is_disk]
+    _remove_old_controls(context, files)
     _checked(context, ["tee", *files], stdin=context.probe.control.encode())
     return Controls(tuple(mounts), tuple(files))
+
+
+def _remove_old_controls(context: Context, files: Sequence[str]) -> None:
+    """Remove what a killed proof has left; the mark of the volume has another name."""
+    name = ".mailcrypt-[0-9a-f][0-9a-f]*"
+    places = [file.rpartition("/")[0] for file in files]
+    argv = ["find", *places, "-maxdepth", "1", "-type", "f", "-name", name, "-delete"]
+    _checked(context, argv)
 
 
 def search_clear(context: Context, controls: Controls) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from io import BufferedReader
 from typing import TYPE_CHECKING, Final
 
 import docker.errors
@@ -25,6 +26,7 @@ from mailcrypt_component.checks.proof.read_back import read_back
 from mailcrypt_component.checks.proof.server import wait_until_it_answers
 from mailcrypt_component.checks.proof.stored import check_stored
 from mailcrypt_component.docker_api.connect import connect
+from mailcrypt_component.docker_api.run import session
 from mailcrypt_component.model.errors import UnreachableError
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from mailcrypt_component.checks.proof.target import Target
 
+_LOCK: Final = "/run/mailcrypt-proof"
 LOCKED: Final = "locked"
 """The last check's name if the private keys are missing."""
 
@@ -68,7 +71,7 @@ def _steps(context: Context) -> Iterator[tuple[str, str]]:
     yield "server", server.greeting
     yield "configuration", server.configuration
     locked = server.services.locked
-    with ThreadPoolExecutor() as pool:
+    with _alone(context), ThreadPoolExecutor() as pool:
         custody = pool.submit(check_custody, context, locked=locked)
         stored = pool.submit(check_stored, context, locked=locked)
         with (
@@ -90,6 +93,28 @@ def _steps(context: Context) -> Iterator[tuple[str, str]]:
             "unlock" if context.target.private else "unlock --escrow FILE"
         )
         yield LOCKED, f"the private keys are missing, so no mail was read; {command}"
+
+
+@contextmanager
+def _alone(context: Context) -> Iterator[None]:
+    """Keep other proofs of this server out: each empties the probe's mailbox.
+
+    The lock ends with the connection, also if this program is killed.
+
+    Raises:
+        UnreachableError: Another proof was under way until the deadline.
+
+    """
+    argv = ["flock", "-w", f"{context.left:.0f}", _LOCK, "sh", "-c", "echo alone; exec cat"]
+    with session(context.container, argv, name="another proof", timeout=context.left) as held:
+        if not BufferedReader(held).readline():
+            raise UnreachableError(
+                held.errors.decode(errors="replace").strip() or "another proof is under way",
+                where=context.where,
+                expected="one proof of a server at a time",
+                hint="wait until it has ended, and run it again",
+            )
+        yield
 
 
 @contextmanager

@@ -43,8 +43,10 @@ _TRIED: Final = 5
 """Mails of each key."""
 _PER_USER: Final = 3
 """Candidates of each user, in case there are fewer users than mails to try."""
-_LARGEST: Final = 8 << 20
-"""Bytes of a mail that is tried, as the folder in memory is small."""
+_LARGEST: Final = 48 << 20
+"""Bytes of a mail that is tried, as the folder in memory has 64 MiB by default."""
+_ENOUGH: Final = 8 << 20
+"""Bytes of all mails of a key that are tried; its smallest mail may have more."""
 _SHOWN: Final = 10
 _TRIES: Final = 3
 
@@ -168,7 +170,11 @@ def _spread(by_user: Mapping[str, Sequence[Mail]]) -> tuple[Mail, ...]:
     """Return some mails: the smallest one of each user first."""
     ranked = [(rank, mail) for kept in by_user.values() for rank, mail in enumerate(kept)]
     ranked.sort(key=lambda pair: (pair[0], pair[1].size))
-    return tuple(mail for _, mail in ranked[:_TRIED])
+    chosen: list[Mail] = []
+    for _, mail in ranked[:_TRIED]:
+        if not chosen or sum(one.size for one in chosen) + mail.size <= _ENOUGH:
+            chosen.append(mail)
+    return tuple(chosen)
 
 
 def _refuse_unknown_keys(context: Context, stored: Stored) -> None:
