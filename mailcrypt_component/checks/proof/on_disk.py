@@ -73,8 +73,14 @@ def _check_file(context: Context, mail: Mail) -> None:
     except FormatError as error:
         raise ProofError(str(error), where=path, expected=expected) from None
     if not header.is_aead or header.cipher != _CIPHER:
-        found = f"{header.cipher}, {header.flags!r}"
-        raise ProofError(f"weakly encrypted: {found}", where=path, expected=expected)
+        integrity = "" if header.is_aead else ", which leaves changes unnoticed"
+        raise ProofError(
+            f"weakly encrypted: {header.cipher}, format version {header.version}{integrity}",
+            where=path,
+            expected=expected,
+            hint="remove mail_crypt_save_version and crypt_write_algorithm from dovecot.cf and "
+            "from files mounted into conf.d",
+        )
     ids = [recipient.key_id for recipient in header.recipients]
     if ids != [key_id]:
         raise UnsafeError(
