@@ -11,6 +11,7 @@ import click
 from mailcrypt_component.checks.server_state import (
     NotRunningError,
     ServerGoneError,
+    ask_server_state,
     require_running,
 )
 from mailcrypt_component.checks.verdict import prove
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 FAILED: Final = 2
 _SECONDS: Final = 20.0
+_STUCK: Final = ("paused", "restarting")
 _CONTAINER: Final = "docker:index/container:Container"
 
 
@@ -44,8 +46,9 @@ def repair(stack: str, server: str | None, yes: bool, config_file: str | None) -
     """Bring back a server that was removed, stopped or damaged.
 
     Proves the server first, then runs 'pulumi up --refresh', which creates again whatever is
-    missing.  If the proof fails, or a key file is missing, it replaces the container by a new
-    one of the same image.  Volumes, and the mail in them, stay as they are.
+    missing.  If the proof fails, a key file is missing, or the container is paused or starts
+    again and again, it replaces the container by a new one of the same image.  Volumes, and the
+    mail in them, stay as they are.
 
     Exit codes: 0 repaired and proven; 1 the update failed; 2 could not find out what is
     wrong, nothing was changed.
@@ -77,8 +80,11 @@ def _replacing(state: StackState, server: DeployedServer) -> list[str]:
         _require_key_files(container, server)
         evidence = prove(server.target)
     except NotRunningError as error:
-        click.echo(f"{error.where}: {error.found}; the update replaces it", err=True)
-        return ["--replace", _urn(state, server)]
+        # A refresh sees no difference in a container that is paused or starts again and again.
+        replaced = ask_server_state(server.target).status in _STUCK
+        verb = "replaces it" if replaced else "brings it back"
+        click.echo(f"{error.where}: {error.found}; the update {verb}", err=True)
+        return ["--replace", _urn(state, server)] if replaced else []
     except (ServerGoneError, CustodyError) as error:
         click.echo(f"{error.where}: {error.found}; the update brings it back", err=True)
         return []

@@ -105,13 +105,23 @@ def damage_stopped(stack):
     stack.docker("stop", "-t", "5", stack.container)
 
 
+def damage_paused(stack):
+    stack.docker("pause", stack.container)
+
+
 def damage_keeper_removed(stack):
     stack.docker("rm", "-f", f"{stack.container}-keeper")
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("damage", "code"), [(damage_removed, 2), (damage_stopped, 1), (damage_keeper_removed, None)]
+    ("damage", "code"),
+    [
+        (damage_removed, 2),
+        (damage_stopped, 1),
+        (damage_paused, 1),
+        (damage_keeper_removed, None),
+    ],
 )
 def test_the_hint_repairs_what_was_removed_or_damaged(one, damage, code):
     """Status and verify see it; the printed command brings the server back with its mail."""
