@@ -1,6 +1,8 @@
 """The component inside larger programs, on the real engine, and a Docker engine behind TCP."""
 
 import json
+import os
+import pwd
 import socket
 import subprocess
 import threading
@@ -184,10 +186,17 @@ def context(forwarder, make_stack):
     """A Docker context that names the forwarder's address."""
     name = f"{MARK}-context"
     endpoint = f"host={forwarder.address}"
-    subprocess.run(["docker", "context", "rm", "-f", name], check=False, capture_output=True)
-    subprocess.run(["docker", "context", "create", name, "--docker", endpoint], check=True)
+    # The provider looks in the user's own home, whatever HOME says.
+    environment = {**os.environ, "HOME": pwd.getpwuid(os.getuid()).pw_dir}
+
+    def docker(*argv, check=True):
+        argv = ["docker", "context", *argv]
+        subprocess.run(argv, check=check, capture_output=True, env=environment)
+
+    docker("rm", "-f", name, check=False)
+    docker("create", name, "--docker", endpoint)
     yield name
-    subprocess.run(["docker", "context", "rm", "-f", name], check=True)
+    docker("rm", "-f", name)
 
 
 @pytest.mark.long
