@@ -84,11 +84,14 @@ class Stream:
         self._thread.join()
 
 
+_STATE = "supervisorctl status || :; ps ax; tail -n 40 /var/log/mail/mail.log"
+
+
 def wait_for_queue(stack, seconds=120):
     """Wait until Postfix has delivered everything; what was deferred is tried again at once."""
     end = time.monotonic() + seconds
     while "queue is empty" not in (said := stack.run("postqueue -f && postqueue -p || :")):
-        assert time.monotonic() < end, said
+        assert time.monotonic() < end, said + stack.run(_STATE)
         time.sleep(0.5)
 
 
