@@ -3,8 +3,10 @@
 import atexit
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
 import pulumi
@@ -30,15 +32,22 @@ def once_known(function: Callable[..., _T], *args: Any) -> _T:
     """Call a function with values that have resolved; a fault ends the program with its message.
 
     As an exception it would be raised again in every output that depends on the value, and so
-    many of them have crashed the interpreter without a word.  With mocks it is raised.
+    many of them have crashed the interpreter without a word.  In a process that is not the
+    program's own (a unit test, a component host, the automation API) it is raised all the same.
     """
     try:
         return plainly(function, *args)
     except pulumi.RunError as error:
-        if is_mocked():
+        if not _is_program():
             raise
         pulumi.log.error(str(error))
         _end(_MESSAGE_SHOWN)
+
+
+def _is_program() -> bool:
+    """Tell whether this process is a Pulumi program, started by the language host's script."""
+    started = getattr(sys.modules["__main__"], "__file__", None) or ""
+    return Path(started).name == "pulumi-language-python-exec"
 
 
 def is_mocked() -> bool:

@@ -262,8 +262,8 @@ server = Hosted("hosted", {
 """
 
 
-def test_the_component_host_serves_a_program_that_does_not_import_it(make_stack, tmp_path):
-    """Programs in other languages get the same gates, and no secret in clear in their state."""
+def hosted(make_stack, tmp_path):
+    """Return a stack whose program reaches the component through its host."""
     project = tmp_path / "hosted"
     project.mkdir()
     (project / "Pulumi.yaml").write_text(
@@ -276,6 +276,22 @@ def test_the_component_host_serves_a_program_that_does_not_import_it(make_stack,
     plugin.chmod(0o755)
     stack = make_stack("hosted", project, image=IMAGE)
     stack.environment["PATH"] = f"{plugin.parent}:{stack.environment['PATH']}"
+    return stack
+
+
+def test_the_component_host_answers_with_a_fault_and_lives_on(make_stack, tmp_path):
+    """It is not the program that the fault ends."""
+    stack = hosted(make_stack, tmp_path)
+    stack.environment["DOCKER_HOST"] = "unix:///nowhere/socket"
+    shown = stack.pulumi("preview", "--stack", stack.name)
+    assert shown.returncode != 0, shown.stdout
+    assert "no Docker engine answers" in shown.stdout
+    assert "exited prematurely" not in shown.stdout
+
+
+def test_the_component_host_serves_a_program_that_does_not_import_it(make_stack, tmp_path):
+    """Programs in other languages get the same gates, and no secret in clear in their state."""
+    stack = hosted(make_stack, tmp_path)
     assert "hosted-proof: proven" in stack.green()
     state = stack.state()
     assert "secret-of-a" not in state
