@@ -8,7 +8,6 @@ from mailcrypt_component.dialects.dialect import Dialect, of_version
 from mailcrypt_component.docker_api.connect import connect
 from mailcrypt_component.docker_api.run import execute
 from mailcrypt_component.docker_api.throwaway import throwaway
-from mailcrypt_component.model.errors import UnreachableError
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -30,11 +29,9 @@ def ask_dialect(docker_host: DockerHost, image: str) -> Dialect:
 
 def _output(container: Container, script: str, timeout: float) -> str:
     result = execute(container, ["sh", "-c", script], timeout=timeout)
-    if result.exit_code:
-        raise UnreachableError(
-            result.complaint,
-            where=f"image, command {script.split(maxsplit=1)[0]}",
-            expected="a docker-mailserver image, with Dovecot in it",
-            hint="check mailcrypt:image",
-        )
-    return result.stdout.decode(errors="replace")
+    printed = result.checked(
+        where=f"image, command {script.split(maxsplit=1)[0]}",
+        expected="a docker-mailserver image, with Dovecot in it",
+        hint="check mailcrypt:image",
+    )
+    return printed.decode(errors="replace")

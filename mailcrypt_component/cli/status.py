@@ -94,9 +94,7 @@ class Status:
         return None
 
     def _unlock(self) -> tuple[str, ...]:
-        if not self.locked:
-            return ()
-        return ("unlock" if self.server.target.private else "unlock --escrow FILE",)
+        return (self.server.target.unlocking,) if self.locked else ()
 
     def _to_do(self) -> tuple[str, ...]:
         found = self.mail.by_state if self.mail else {}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import pulumi
 from pulumi.runtime import config as runtime_config
 
-from mailcrypt_component.component.outputs import end_when_interrupted, is_mocked, plainly
+from mailcrypt_component.component.outputs import is_mocked, plainly
 from mailcrypt_component.component.scope import configured_engine
 from mailcrypt_component.docker_api.address import require_engine
 from mailcrypt_component.model.docker_host import DockerHost
@@ -33,7 +33,6 @@ def args_of_stack() -> MailCryptServerArgs:
             message), or no engine answers.
 
     """
-    end_when_interrupted()
     raw = runtime_config.CONFIG.get()
     args = {
         key.removeprefix(_PREFIX): _value(value)

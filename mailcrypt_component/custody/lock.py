@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mailcrypt_component.custody.keeper import find_keeper, find_server, ring_of, servers_of
+from mailcrypt_component.custody.keeper import find_keeper, ring_of, servers_of
 from mailcrypt_component.custody.reload import reload_dovecot
 from mailcrypt_component.docker_api.connect import NOT_ANSWERING, connect, explained
 from mailcrypt_component.docker_api.run import execute
@@ -31,16 +31,20 @@ def lock(docker_host: DockerHost, server: str) -> str:
 
     """
     client = connect(docker_host)
-    for one in servers_of(client, server):
+    servers = servers_of(client, server)
+    for one in servers:
         _refuse_paused(one)
-    running = find_server(client, server)
-    if running is not None:
-        ring_of(running)  # With custody on disk there is nothing to lock.
+    running = [one for one in servers if one.status == "running"]
+    for one in running:
+        ring_of(one)  # With custody on disk there is nothing to lock.
     keeper = find_keeper(client, server)
-    _run(keeper, ["find", dms.CERTS_DIR, "-mindepth", "1", "-delete"])
+    removal = ["find", dms.CERTS_DIR, "-mindepth", "1", "-delete"]
+    execute(keeper, removal, timeout=_SECONDS).checked(
+        where=f"find in container {keeper.name}", hint="run mailcrypt lock again"
+    )
     try:
-        if running is not None:
-            reload_dovecot(running, end_sessions=True)
+        for one in running:
+            reload_dovecot(one, end_sessions=True)
     finally:
         _restart(keeper)
     return f"{server} is locked: it accepts and encrypts mail, but no mail can be read"
@@ -66,13 +70,3 @@ def _restart(keeper: Container) -> None:
             expected="a restart, by which the next update notices that it is locked",
             hint=f"docker restart {keeper.name}",
         ) from None
-
-
-def _run(container: Container, argv: list[str]) -> None:
-    done = execute(container, argv, timeout=_SECONDS)
-    if done.exit_code:
-        raise UnreachableError(
-            done.complaint,
-            where=f"{argv[0]} in container {container.name}",
-            hint="run mailcrypt lock again",
-        )

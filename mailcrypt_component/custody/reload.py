@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mailcrypt_component.docker_api.run import execute
-from mailcrypt_component.model.errors import UnreachableError
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -24,9 +23,7 @@ def reload_dovecot(server: Container, *, end_sessions: bool = False) -> None:
     """
     argv = ["python3", "-I", "-", *(["kick"] if end_sessions else [])]
     done = execute(server, argv, stdin=_PROGRAM.read_bytes(), timeout=_SECONDS)
-    if done.exit_code:
-        raise UnreachableError(
-            done.complaint,
-            where=f"reload of Dovecot in container {server.name}",
-            hint=f"docker logs --tail 50 {server.name}",
-        )
+    done.checked(
+        where=f"reload of Dovecot in container {server.name}",
+        hint=f"docker logs --tail 50 {server.name}",
+    )

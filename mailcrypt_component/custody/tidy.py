@@ -9,7 +9,6 @@ from mailcrypt_component.docker_api.connect import client_of
 from mailcrypt_component.docker_api.run import execute
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.custody import Custody, IndexCache
-from mailcrypt_component.model.errors import UnreachableError
 from mailcrypt_component.model.key_ring import private_path
 from mailcrypt_component.model.words import counted
 
@@ -64,11 +63,8 @@ def _remove_keys(keeper: Container, server: Container) -> Sequence[str]:
 
 
 def _run(container: Container, argv: Sequence[str]) -> Sequence[str]:
-    done = execute(container, argv, timeout=_SECONDS)
-    if done.exit_code:
-        raise UnreachableError(
-            done.complaint,
-            where=f"{argv[0]} in container {container.name}",
-            expected="former keys and index caches removed",
-        )
-    return done.stdout.decode(errors="replace").splitlines()
+    printed = execute(container, argv, timeout=_SECONDS).checked(
+        where=f"{argv[0]} in container {container.name}",
+        expected="former keys and index caches removed",
+    )
+    return printed.decode(errors="replace").splitlines()

@@ -26,7 +26,7 @@ from mailcrypt_component.custody.reload import reload_dovecot
 from mailcrypt_component.docker_api.connect import connect
 from mailcrypt_component.docker_api.run import execute
 from mailcrypt_component.model import dms
-from mailcrypt_component.model.errors import CustodyError, UnreachableError
+from mailcrypt_component.model.errors import CustodyError
 from mailcrypt_component.model.key_ring import private_path
 from mailcrypt_component.model.words import counted
 
@@ -66,7 +66,10 @@ def unlock(plan: UnlockPlan) -> str:
     client = connect(plan.docker_host)
     keeper = find_keeper(client, plan.server)
     require_memory(keeper)
-    _run(keeper, ["sh", "-c", _WRITE, dms.CERTS_DIR], stdin=_archive(plan))
+    argv = ["sh", "-c", _WRITE, dms.CERTS_DIR]
+    execute(keeper, argv, stdin=_archive(plan), timeout=_SECONDS).checked(
+        where=f"sh in container {keeper.name}"
+    )
     written = f"{counted(len(plan.keys), 'private key')} written to memory"
     server = find_server(client, plan.server)
     if server is None or not _reads(server, plan.configuration_path):
@@ -130,12 +133,3 @@ def _reads(server: Container, configuration_path: str) -> bool:
     """Tell whether the running server's Dovecot includes this configuration."""
     found = execute(server, ["grep", "-qF", configuration_path, dms.STORAGE_CONF], timeout=_SECONDS)
     return found.exit_code == 0
-
-
-def _run(container: Container, argv: list[str], stdin: bytes = b"") -> None:
-    done = execute(container, argv, stdin=stdin, timeout=_SECONDS)
-    if done.exit_code:
-        raise UnreachableError(
-            done.complaint,
-            where=f"{argv[0]} in container {container.name}",
-        )

@@ -35,6 +35,17 @@ class Result:
         """What a failed command printed to standard error, or its exit code if nothing."""
         return self.stderr.decode(errors="replace").strip() or f"exit code {self.exit_code}"
 
+    def checked(self, *, where: str, expected: str = "", hint: str = "") -> bytes:
+        """Return standard output of a command that has to succeed.
+
+        Raises:
+            UnreachableError: It failed; the message is its complaint.
+
+        """
+        if self.exit_code:
+            raise UnreachableError(self.complaint, where=where, expected=expected, hint=hint)
+        return self.stdout
+
 
 def execute(
     container: Container,

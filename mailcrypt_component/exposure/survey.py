@@ -157,13 +157,10 @@ def survey(
     }
     argv = ["python3", "-I", "-c", _PROGRAM.read_text(encoding="utf-8")]
     done = execute(server, argv, stdin=json.dumps(question).encode(), timeout=timeout)
-    if done.exit_code:
-        raise UnreachableError(
-            done.complaint,
-            where=f"container {server.name}",
-            expected="an answer to what lies on a disk",
-        )
-    found = _survey_of(json.loads(done.stdout), server)
+    printed = done.checked(
+        where=f"container {server.name}", expected="an answer to what lies on a disk"
+    )
+    found = _survey_of(json.loads(printed), server)
     return replace(found, key_files=(*found.key_files, *_hidden_keys(server, changed, found)))
 
 

@@ -15,7 +15,7 @@ from mailcrypt_component.checks import doveconf
 from mailcrypt_component.docker_api.files import File
 from mailcrypt_component.docker_api.run import execute
 from mailcrypt_component.model import dms
-from mailcrypt_component.model.errors import PreflightError, UnreachableError
+from mailcrypt_component.model.errors import PreflightError
 from mailcrypt_component.model.key_ring import PUBLIC_KEY_PATH, make_key, private_path
 
 if TYPE_CHECKING:
@@ -82,10 +82,8 @@ def imitate_start_up(container: Container, *, timeout: float) -> None:
     configuration reads are not made, so that a missing key is still found.
     """
     done = execute(container, ["sh", "-c", _START_UP], timeout=timeout)
-    if done.exit_code:
-        raise UnreachableError(
-            done.complaint,
-            where=f"container {container.name}, /etc/dovecot",
-            expected="a docker-mailserver image, with Dovecot in it",
-            hint="check mailcrypt:image",
-        )
+    done.checked(
+        where=f"container {container.name}, /etc/dovecot",
+        expected="a docker-mailserver image, with Dovecot in it",
+        hint="check mailcrypt:image",
+    )

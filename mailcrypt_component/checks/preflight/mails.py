@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mailcrypt_component.model.errors import PreflightError, UnreachableError
-from mailcrypt_component.model.words import counted, mails_are
+from mailcrypt_component.model.words import counted, encrypted_to, mails_are
 from mailcrypt_component.store.tally import (
     CLEAR,
     DBOX,
@@ -21,13 +21,11 @@ from mailcrypt_component.store.tally import (
 from mailcrypt_component.store.volume.census import count_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from docker.models.containers import Container
 
     from mailcrypt_component.checks.preflight.plan import Plan, Previous
-
-_SHOWN: Final = 10
 
 
 def must_count(plan: Plan, previous: Previous | None) -> bool:
@@ -87,7 +85,7 @@ def judge_mails(found: Tally, plan: Plan) -> str:
     refused = [state for state in unknown if is_unknown(state, plan.given_up)]
     if refused:
         raise PreflightError(
-            "; ".join(_count(state, found.by_user(state)) for state in refused),
+            "; ".join(encrypted_to(state, found.by_user(state)) for state in refused),
             where=f"mail store {plan.mail}",
             expected=f"mail encrypted to the declared ring: {', '.join(plan.key_ids)}",
             hint="declare the missing key again behind the new one (keys: [new, old]; its PEM "
@@ -124,9 +122,3 @@ _HINTS: Final = {
     "dbox folders out of the store",
     LINK: "move what the link points to into the store, or remove the link",
 }
-
-
-def _count(key: str, users: Mapping[str, int]) -> str:
-    per_user = ", ".join(f"{user} {number}" for user, number in sorted(users.items())[:_SHOWN])
-    more = f", and {counted(len(users) - _SHOWN, 'more user')}" if len(users) > _SHOWN else ""
-    return f"{mails_are(sum(users.values()))} encrypted to key {key} ({per_user}{more})"

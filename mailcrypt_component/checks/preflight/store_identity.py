@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
     from mailcrypt_component.checks.preflight.plan import Plan, Previous
 
-_PATH: Final = f"{dms.MAIL_DIR}/{MARK_FILE}"
-_READ_MARK: Final = f"if [ -e {_PATH} ]; then cat {_PATH}; fi"
+MARK_PATH: Final = f"{dms.MAIL_DIR}/{MARK_FILE}"
+READ_MARK: Final = f"if [ -e {MARK_PATH} ]; then cat {MARK_PATH}; fi"
+"""Prints the mark in a container; nothing if there is none."""
 _COUNT: Final = (
     f"dots=$(find {dms.MAIL_DIR} -ignore_readdir_race -type f "
     "-regex '.*/\\(cur\\|new\\)/[^/]*' -printf .) || exit; echo ${#dots}"
@@ -69,7 +70,7 @@ def look_at_store(container: Container, plan: Plan) -> Store:
         UnreachableError: The store cannot be read.
 
     """
-    text = _output(container, _READ_MARK, plan, plan.deadline)
+    text = _output(container, READ_MARK, plan, plan.deadline)
     try:
         mark = read_mark(text) if text else None
     except FormatError as error:
@@ -208,16 +209,15 @@ def write_mark(client: DockerClient, plan: Plan) -> None:
     gid = int(plan.environment.get("DMS_VMAIL_GID") or _VMAIL_ID)
     mount = as_mount(plan.mail, dms.MAIL_DIR, read_only=False)
     with throwaway(client, plan.image, mounts=[mount], purpose="mark") as container:
-        put_files(container, [File(f"{_PATH}.new", text.encode(), mode=0o644, uid=uid, gid=gid)])
-        _output(container, f"mv -f {_PATH}.new {_PATH}", plan, plan.deadline)
+        put_files(
+            container, [File(f"{MARK_PATH}.new", text.encode(), mode=0o644, uid=uid, gid=gid)]
+        )
+        _output(container, f"mv -f {MARK_PATH}.new {MARK_PATH}", plan, plan.deadline)
 
 
 def _output(container: Container, script: str, plan: Plan, timeout: float) -> str:
     done = execute(container, ["sh", "-c", script], timeout=timeout)
-    if done.exit_code:
-        raise UnreachableError(
-            done.complaint,
-            where=f"mail store {plan.mail}",
-            expected="a store that root can read and write",
-        )
-    return done.stdout.decode(errors="replace").strip()
+    printed = done.checked(
+        where=f"mail store {plan.mail}", expected="a store that root can read and write"
+    )
+    return printed.decode(errors="replace").strip()

@@ -75,9 +75,7 @@ def _check_key_files(context: Context, found: Survey) -> None:
 
 
 def _bringing_keys(target: Target) -> str:
-    if target.custody is Custody.DISK:
-        return target.command("repair")
-    return target.command("unlock" if target.private else "unlock --escrow FILE")
+    return target.command("repair" if target.custody is Custody.DISK else target.unlocking)
 
 
 def _check_keys(context: Context, found: Survey) -> str:

@@ -89,9 +89,7 @@ def _steps(context: Context) -> Iterator[tuple[str, str]]:
                 yield "read back", read_back(context, client, delivered)
             yield "stored mail", stored.result()
     if locked:
-        command = context.target.command(
-            "unlock" if context.target.private else "unlock --escrow FILE"
-        )
+        command = context.target.command(context.target.unlocking)
         yield LOCKED, f"the private keys are missing, so no mail was read; {command}"
 
 

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from mailcrypt_component.checks.preflight.store_identity import MARK_PATH, READ_MARK
 from mailcrypt_component.dialects.dialect import Dialect
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.errors import ProofError, UnreachableError
-from mailcrypt_component.model.identity import MARK_FILE, read_mark
+from mailcrypt_component.model.identity import read_mark
 from mailcrypt_component.model.settings import UNMARKED
-from mailcrypt_component.model.words import counted, mails_are
+from mailcrypt_component.model.words import counted, encrypted_to
 from mailcrypt_component.store.agent.reader import MAIL
 from mailcrypt_component.store.maildir import mailbox_of, shown
 from mailcrypt_component.store.tally import (
@@ -47,7 +48,6 @@ _LARGEST: Final = 48 << 20
 """Bytes of a mail that is tried, as the folder in memory has 64 MiB by default."""
 _ENOUGH: Final = 8 << 20
 """Bytes of all mails of a key that are tried; its smallest mail may have more."""
-_SHOWN: Final = 10
 _TRIES: Final = 3
 
 
@@ -95,12 +95,12 @@ def _refuse_other_volume(context: Context) -> None:
     """Refuse a volume without this stack's mark: preflight marked the one that it looked at."""
     if context.target.identity is None:
         return
-    path = f"{dms.MAIL_DIR}/{MARK_FILE}"
-    text = context.run(["cat", path]).stdout.decode(errors="replace")
+    where = f"{MARK_PATH} in {context.where}"
+    text = context.run(["sh", "-c", READ_MARK]).checked(where=where).decode(errors="replace")
     if not text:
         raise ProofError(
             "the mail volume is not the one of the last update: it has no mark",
-            where=f"{path} in {context.where}",
+            where=where,
             expected=f"the mark {context.target.identity}",
             hint="was it removed or emptied? Restore it from the backup, with that file; to use "
             f"it as it is: pulumi config set mailcrypt:adoptMail {UNMARKED}, then pulumi up",
@@ -108,7 +108,7 @@ def _refuse_other_volume(context: Context) -> None:
     if (mark := read_mark(text)).identity != context.target.identity:
         raise ProofError(
             f"the mail volume belongs to the stack {mark.stack} (mark {mark.identity})",
-            where=f"{path} in {context.where}",
+            where=where,
             expected=f"the mark {context.target.identity}",
             hint="restore this stack's own volume; to take that one over: pulumi config set "
             f"mailcrypt:adoptMail {mark.identity}, then pulumi up",
@@ -189,7 +189,7 @@ def _refuse_unknown_keys(context: Context, stored: Stored) -> None:
     if unknown:
         raise ProofError(
             "; ".join(
-                f"{_counted(key, stored.users[key])}, which the ring lacks" for key in unknown
+                f"{encrypted_to(key, stored.users[key])}, which the ring lacks" for key in unknown
             ),
             where=f"{dms.MAIL_DIR} in {context.where}",
             expected=f"mail encrypted to the declared ring: {', '.join(context.target.key_ids)}",
@@ -202,13 +202,6 @@ def _refuse_unknown_keys(context: Context, stored: Stored) -> None:
 def _ring_ids(context: Context) -> set[str]:
     """Return all ids by which stored mail can name a key of the ring."""
     return {*context.target.key_ids, *context.target.version_1_ids}
-
-
-def _counted(key: str, users: Mapping[str, int]) -> str:
-    number = sum(users.values())
-    names = ", ".join(f"{user} {found}" for user, found in sorted(users.items())[:_SHOWN])
-    more = f", and {counted(len(users) - _SHOWN, 'more user')}" if len(users) > _SHOWN else ""
-    return f"{mails_are(number)} encrypted to key {key} ({names}{more})"
 
 
 def _open_some(context: Context, stored: Stored) -> set[Mail]:
@@ -228,7 +221,7 @@ def _open_some(context: Context, stored: Stored) -> set[Mail]:
             return opened
         stored = _look(context)
     raise UnreachableError(
-        f"{_counted(untried[0], stored.users[untried[0]])}, and none of them could be tried",
+        f"{encrypted_to(untried[0], stored.users[untried[0]])}, and none of them could be tried",
         where=f"{dms.MAIL_DIR} in {context.where}",
         expected=f"mails of at most {_LARGEST >> 20} MiB that can be copied to /dev/shm",
         hint=f"run it again; {context.target.command('audit')} shows what lies there",

@@ -61,6 +61,11 @@ class Target:
         user, _, domain = self.account.partition("@")
         return f"{domain}/{user}"
 
+    @property
+    def unlocking(self) -> str:
+        """The command that unlocks it; a stack without the private keys needs the escrow file."""
+        return "unlock" if self.private else "unlock --escrow FILE"
+
     def command(self, name: str) -> str:
         """Return a command line for a hint."""
         return f"mailcrypt {name} --stack {self.stack}"
