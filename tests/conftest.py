@@ -11,8 +11,6 @@ import pytest
 
 from tests.stacks import ALL, ROOT, Stack, sweep
 
-collect_ignore = [] if ALL else ["server/test_per_user_keys.py", "engine/test_package.py"]
-
 # What takes longest comes first, so that no worker is left alone with it at the end.
 LONGEST = ("dialects_and_keys", "sabotage", "rotations", "full_loss", "edits", "life")
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -294,7 +295,17 @@ def test_a_proof_ends_with_its_deadline(stack, frozen):
         took = time.monotonic() - start
         stack.run(f"pkill -CONT -x {frozen}")
     assert took < 4.0 + 1.0, told.value
+    assert "another proof" not in str(told.value)
+    assert "the lock of the proof" not in str(told.value)
     assert stack.verify().returncode == 0
+
+
+@pytest.mark.long
+def test_proofs_at_once_wait_for_each_other(stack):
+    """Each empties the probe's mailbox, so none may run into another."""
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: stack.verify(), range(3)))
+    assert [done.returncode for done in found] == [0, 0, 0], found
 
 
 def test_a_killed_proof_leaves_nothing_that_the_next_does_not_clean(stack):

@@ -10,9 +10,9 @@ import tomllib
 
 import pytest
 
-from tests.stacks import ALL, ROOT, changed
+from tests.stacks import ROOT, changed
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 README = (ROOT / "README.md").read_text()
 RANGES = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
@@ -70,7 +70,7 @@ def built_providers():
     return f"plugins: {json.dumps({'providers': providers})}\n"
 
 
-@pytest.fixture(scope="module", params=list(ENVIRONMENTS) if ALL else ["newest"])
+@pytest.fixture(scope="module", params=list(ENVIRONMENTS))
 def project(request, wheel, make_stack, tmp_path_factory):
     """The README's project, in a fresh environment with the wheel in it."""
     name, pins = ENVIRONMENTS[request.param]

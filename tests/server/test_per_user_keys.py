@@ -6,7 +6,7 @@ import pytest
 
 from tests.stacks import ROOT
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.long]
 
 
 @pytest.mark.parametrize("tag", ["12", "13"])

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mailcrypt_component.checks.proof.target import Target
 
 _LOCK: Final = "/run/mailcrypt-proof"
+_GRACE_SECONDS: Final = 30.0
 LOCKED: Final = "locked"
 """The last check's name if the private keys are missing."""
 
@@ -103,8 +104,10 @@ def _alone(context: Context) -> Iterator[None]:
         UnreachableError: Another proof was under way until the deadline.
 
     """
-    argv = ["flock", "-w", f"{context.left:.0f}", _LOCK, "sh", "-c", "echo alone; exec cat"]
-    with session(context.container, argv, name="another proof", timeout=context.left) as held:
+    argv = ["flock", "-w", f"{context.left:.1f}", _LOCK, "sh", "-c", "echo alone; exec cat"]
+    # The session outlives the deadline, so that whatever misses it is reported as what it is.
+    patience = context.left + _GRACE_SECONDS
+    with session(context.container, argv, name="the lock of the proof", timeout=patience) as held:
         if not BufferedReader(held).readline():
             raise UnreachableError(
                 held.errors.decode(errors="replace").strip() or "another proof is under way",
