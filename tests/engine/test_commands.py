@@ -1,7 +1,6 @@
 """The commands on real stacks: any program, several servers, every state that needs help."""
 
 import json
-import resource
 import shlex
 import signal
 import socket
@@ -63,18 +62,16 @@ def one(make_stack):
 # --- one server, in each state that needs a command -----------------------------------------
 
 
-def test_the_status_of_a_proven_server_comes_at_once(one):
-    """The gate recorded its verdict; the status takes a second of work (of a busy machine, too)."""
+def test_the_status_shows_the_last_verdict_and_proves_nothing_itself(one):
+    """The gate recorded its verdict, so that the status is there at once."""
     one.save("a mail")
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    sent = one.run("grep -c 'to=<mailcrypt-probe@' /var/log/mail/mail.log")
     done = one.mailcrypt("status", "--json")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    assert one.run("grep -c 'to=<mailcrypt-probe@' /var/log/mail/mail.log") == sent
     found = valid(done.stdout, "status")
     assert done.returncode == 0, done.stdout
     assert found["verdict"] == "proven"
     assert found["mail"] == {"complete": True, "by_state": {"current": 1}}
-    assert seconds < 1.5
     shown = one.mailcrypt("status")
     assert shown.returncode == 0
     assert "nothing to do" in shown.stdout
