@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from mailcrypt_component import cli  # noqa: E402
 from mailcrypt_component.dialects.dialect import Dialect  # noqa: E402
-from mailcrypt_component.model import custody, key_ring, settings  # noqa: E402
+from mailcrypt_component.model import custody, key_ring, settings, swarm  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -60,6 +60,7 @@ _ENUMS: Final[Mapping[str, type[StrEnum]]] = {
     "Custody": custody.Custody,
     "Dialect": Dialect,
     "IndexCache": custody.IndexCache,
+    "Platform": swarm.Platform,
     "Queue": custody.Queue,
     "TlsMode": settings.TlsMode,
 }

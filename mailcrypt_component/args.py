@@ -14,6 +14,7 @@ from mailcrypt_component.dialects.dialect import Dialect
 from mailcrypt_component.model.custody import Custody, IndexCache, Queue
 from mailcrypt_component.model.key_ring import Curve
 from mailcrypt_component.model.settings import TlsMode
+from mailcrypt_component.model.swarm import Platform
 
 
 class KeyArgs(TypedDict):
@@ -91,7 +92,7 @@ class MailCryptServerArgs(TypedDict):
     giveUpKeys: NotRequired[list[str]]
     """Ids of lost keys: mail that is encrypted to them stays unreadable, and is no obstacle."""
     keyCustody: NotRequired[Custody]
-    """Where the private keys lie; default memory: a reboot locks the server until an unlock."""
+    """Where the private keys lie; default memory (a reboot locks the server), on a Swarm swarm."""
     accounts: NotRequired[list[AccountArgs]]
     """Declared accounts; those added with DMS's setup command survive."""
     probeAddress: NotRequired[str]
@@ -126,6 +127,12 @@ class MailCryptServerArgs(TypedDict):
     """The certificate for IMAP and SMTP."""
     dockerHost: NotRequired[pulumi.Input[str]]
     """unix://, tcp:// or ssh:// of the Docker engine; default the environment's."""
+    target: NotRequired[Platform]
+    """What runs the server; default machine. With swarm, dockerHost is a manager's engine."""
+    nodes: NotRequired[dict[str, pulumi.Input[str]]]
+    """With target swarm: the Docker host of each node that may run the server, by host name."""
+    placement: NotRequired[list[str]]
+    """With target swarm: constraints on the node, such as node.labels.mail==yes."""
     deadline: NotRequired[int]
     """Seconds that a gate may take, preflight's count of stored mail apart; default 120."""
     countDeadline: NotRequired[int]

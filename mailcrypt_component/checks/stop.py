@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mailcrypt_component.checks.server_state import find_container
 from mailcrypt_component.checks.verdict import prove
-from mailcrypt_component.docker_api.connect import NOT_ANSWERING, explained
+from mailcrypt_component.docker_api.connect import NOT_ANSWERING, connect, explained
 from mailcrypt_component.model.errors import MailCryptError, UnsafeError
 
 if TYPE_CHECKING:
@@ -50,7 +50,11 @@ _HINT = "fix that, then pulumi up --refresh"
 def _stopped(target: Target) -> str:
     """Stop the server gracefully; return the result as a clause of a message."""
     try:
-        find_container(target).stop()
+        if target.swarm:  # Swarm would start another task instead of a stopped one.
+            services = connect(target.swarm.manager).services
+            services.get(target.swarm.service).scale(0)  # type: ignore[no-untyped-call]
+        else:
+            find_container(target).stop()
     except (*NOT_ANSWERING, MailCryptError) as error:
         return f"the server could not be stopped ({explained(error)}) and still takes mail"
     return "the server was stopped and takes no mail until it is proven; senders try again for days"

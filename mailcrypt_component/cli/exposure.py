@@ -69,6 +69,7 @@ def findings_of(server: DeployedServer) -> tuple[Finding, ...]:
     from mailcrypt_component.checks.server_state import require_running  # noqa: PLC0415
     from mailcrypt_component.docker_api.address import is_local  # noqa: PLC0415
     from mailcrypt_component.exposure.findings import judge  # noqa: PLC0415
+    from mailcrypt_component.exposure.managers import judge_managers  # noqa: PLC0415
     from mailcrypt_component.exposure.pulumi_state import judge_state  # noqa: PLC0415
     from mailcrypt_component.exposure.survey import survey  # noqa: PLC0415
 
@@ -77,7 +78,9 @@ def findings_of(server: DeployedServer) -> tuple[Finding, ...]:
     state = judge_state(
         on_this_host=is_local(server.docker_host), public_only=not server.target.private
     )
-    return (*found, state)
+    swarm = server.target.swarm
+    managers = (judge_managers(swarm),) if swarm else ()
+    return (*found, *managers, state)
 
 
 def _table(findings: Sequence[Finding], grade: Grade) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from mailcrypt_component.checks.placed import placed
 from mailcrypt_component.checks.server_state import (
     NotRunningError,
     ServerGoneError,
@@ -36,6 +38,7 @@ FAILED: Final = 2
 _SECONDS: Final = 20.0
 _STUCK: Final = ("paused", "restarting")
 _CONTAINER: Final = "docker:index/container:Container"
+_SERVICE: Final = "docker:index/service:Service"
 
 
 @click.command()
@@ -76,12 +79,13 @@ def _replacing(state: StackState, server: DeployedServer) -> list[str]:
     """
     click.echo(f"proving {server.title}", err=True)
     try:
+        server = replace(server, target=placed(server.target))
         container = require_running(server.target).container
         _require_key_files(container, server)
         evidence = prove(server.target)
     except NotRunningError as error:
         # A refresh sees no difference in a container that is paused or starts again and again.
-        replaced = ask_server_state(server.target).status in _STUCK
+        replaced = not server.target.swarm and ask_server_state(server.target).status in _STUCK
         verb = "replaces it" if replaced else "brings it back"
         click.echo(f"{error.where}: {error.found}; the update {verb}", err=True)
         return ["--replace", _urn(state, server)] if replaced else []
@@ -113,8 +117,8 @@ def _require_key_files(container: Container, server: DeployedServer) -> None:
 
 
 def _urn(state: StackState, server: DeployedServer) -> str:
-    for one in state.children(server, _CONTAINER):
-        if one.get("id") == server.target.container:
+    for one in state.children(server, _SERVICE if server.target.swarm else _CONTAINER):
+        if server.target.swarm or one.get("id") == server.target.container:
             return str(one["urn"])
     raise UnreachableError(
         "the state does not hold its container",

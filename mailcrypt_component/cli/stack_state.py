@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from mailcrypt_component.checks.placed import placed
 from mailcrypt_component.checks.proof.target import Target, target_of
 from mailcrypt_component.model.errors import SettingsError, UnreachableError
 
@@ -86,6 +87,17 @@ class StackState:
         server = _deployed(self.stack, self._chosen(name))
         return replace(server, one_of_several=len(self._servers()) > 1)
 
+    def running(self, name: str | None) -> DeployedServer:
+        """Return a server as ``server`` does; on a Swarm, with the task that runs now.
+
+        Raises:
+            SettingsError: There is no such server, or there are several to choose from.
+            UnreachableError: The server has not been deployed, or no task of it can be asked.
+
+        """
+        server = self.server(name)
+        return replace(server, target=placed(server.target))
+
     def _chosen(self, name: str | None) -> Resource:
         found = self._servers()
         where, names = f"stack {self.stack}", ", ".join(sorted(found))
@@ -139,10 +151,11 @@ def deployed_server(stack: str, name: str | None) -> DeployedServer:
 
     Raises:
         SettingsError: There is no such server, or there are several to choose from.
-        UnreachableError: The state cannot be read, or the server has not been deployed.
+        UnreachableError: The state cannot be read, the server has not been deployed, or it is
+            on a Swarm and no task of it can be asked.
 
     """
-    return read_state(stack).server(name)
+    return read_state(stack).running(name)
 
 
 def _export(stack: str) -> str:

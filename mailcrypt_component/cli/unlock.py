@@ -72,7 +72,7 @@ def _of_stack(
     from mailcrypt_component.cli.stack_state import read_state  # noqa: PLC0415
 
     state = read_state(stack)
-    deployed = state.server(server)
+    deployed = state.running(server)
     ring = private_keys(state, deployed) if wanted else []
     keys = {key.key_id: key.key for key in ring}
     return deployed.docker_host, deployed.container_name, keys

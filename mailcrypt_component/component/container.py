@@ -1,45 +1,26 @@
-"""Declares the mail server's container: its mounts, uploads and variables."""
+"""Declares the mail server's container on one machine: its mounts, uploads and variables."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pulumi
 import pulumi_docker as docker
 
-from mailcrypt_component.checks.health_program import health_program
-from mailcrypt_component.component.certificate import Certificate
 from mailcrypt_component.component.custody import Memory
-from mailcrypt_component.component.dovecot_config import DovecotConfig
-from mailcrypt_component.component.key_ring import KeyRing
+from mailcrypt_component.component.parts import (
+    TMPFS,
+    ContainerParts,
+    ServerFile,
+    environment,
+    server_files,
+)
 from mailcrypt_component.component.scope import Scope
 from mailcrypt_component.component.stores import Stores
-from mailcrypt_component.dialects.dialect import LOCKED_SCRIPT
 from mailcrypt_component.model import dms
-from mailcrypt_component.model.custody import SERVER_LABEL, Custody
+from mailcrypt_component.model.custody import SERVER_LABEL
 from mailcrypt_component.model.identity import STACK_LABEL
-from mailcrypt_component.model.key_ring import (
-    PUBLIC_KEY_PATH,
-    PublicRingKey,
-    RingKey,
-    private_path,
-)
 from mailcrypt_component.model.ports import in_order_of
-from mailcrypt_component.model.ring_file import RING_PATH, RingFile
 from mailcrypt_component.model.settings import BIND_TARGETS, Settings
-
-
-@dataclass(frozen=True)
-class ContainerParts:
-    """The parts of a server's container; the certificate is None if DMS has its own."""
-
-    image: pulumi.Output[str]
-    ring: KeyRing
-    config: DovecotConfig
-    stores: Stores
-    network: pulumi.Output[str]
-    certificate: Certificate | None
 
 
 def declare_container(
@@ -58,7 +39,7 @@ def declare_container(
         name=scope.full_name,
         image=parts.image,
         hostname=settings.hostname,
-        envs=_environment(settings, parts.certificate),
+        envs=_environment(settings, parts),
         labels=[
             docker.ContainerLabelArgs(label=SERVER_LABEL, value=scope.full_name),
             docker.ContainerLabelArgs(label=STACK_LABEL, value=parts.stores.identity),
@@ -68,8 +49,8 @@ def declare_container(
         ],
         ports=_ports(scope),
         volumes=_mounts(settings, parts.stores, memory),
-        tmpfs=_TMPFS,
-        uploads=_uploads(settings, parts),
+        tmpfs=TMPFS,
+        uploads=_uploads(server_files(settings, parts)),
         healthcheck=docker.ContainerHealthcheckArgs(
             tests=[*dms.HEALTH_CHECK, parts.config.files.apply(lambda files: files.private_path)],
             interval="30s",
@@ -109,23 +90,9 @@ def _capabilities(settings: Settings) -> docker.ContainerCapabilitiesArgs | None
     return docker.ContainerCapabilitiesArgs(adds=["CAP_NET_ADMIN"])
 
 
-def _environment(settings: Settings, certificate: Certificate | None) -> list[pulumi.Input[str]]:
-    own = {
-        "SSL_TYPE": "manual",
-        "SSL_CERT_PATH": f"{dms.TLS_DIR}/certificate.pem",
-        "SSL_KEY_PATH": f"{dms.TLS_DIR}/private.pem",
-    }
-    chosen = {**settings.environment, **(own if certificate else {})}
+def _environment(settings: Settings, parts: ContainerParts) -> list[pulumi.Input[str]]:
+    chosen = environment(settings, parts)
     return [pulumi.Output.concat(name, "=", value) for name, value in sorted(chosen.items())]
-
-
-_TMPFS: Final = {
-    # A master.pid that remains after a crash would keep Dovecot from starting again.
-    dms.DOVECOT_RUN_DIR: "mode=0755",
-    # Dovecot writes large mails here before it encrypts them, and doveconf writes the keys.
-    "/tmp": "mode=1777,exec",  # noqa: S108
-    "/var/tmp": "mode=1777,exec",  # noqa: S108
-}
 
 
 def _mounts(
@@ -143,57 +110,13 @@ def _mounts(
     return mounts
 
 
-def _uploads(settings: Settings, parts: ContainerParts) -> list[docker.ContainerUploadArgs]:
-    files = parts.config.files
-    uploads = [
-        _upload(dms.CUSTOM_CONF, files.apply(lambda found: found.crypt), "0644"),
-        _upload(dms.STORAGE_CONF, files.apply(lambda found: found.storage), "0644"),
-        _upload(PUBLIC_KEY_PATH, parts.ring.public_key, "0644"),
-        _upload(dms.SUPERVISOR_CONF, _file("supervisor.conf"), "0644"),
-        _upload(dms.HEALTH_PATH, health_program(), "0644"),
+def _uploads(files: Sequence[ServerFile]) -> list[docker.ContainerUploadArgs]:
+    return [
+        docker.ContainerUploadArgs(
+            file=one.path, content=one.content, permissions=f"{one.mode:04o}"
+        )
+        for one in files
     ]
-    if settings.key_custody is Custody.MEMORY:
-        uploads.append(_upload(LOCKED_SCRIPT, _file("locked.sh"), "0755"))
-        uploads.append(_upload(RING_PATH, _ring_file(parts), "0644"))
-    else:
-        uploads += [
-            _upload(private_path(key.name), _private(parts.ring, index), "0600")
-            for index, key in enumerate(settings.keys)
-        ]
-    if parts.certificate:
-        chain, private_key = parts.certificate
-        uploads.append(_upload(f"{dms.TLS_DIR}/certificate.pem", chain, "0644"))
-        uploads.append(_upload(f"{dms.TLS_DIR}/private.pem", private_key, "0600"))
-    return uploads
-
-
-def _ring_file(parts: ContainerParts) -> pulumi.Output[str]:
-    """Return the ring file, which ``mailcrypt unlock`` reads; it holds no secret."""
-    return pulumi.Output.all(parts.ring.public_keys, parts.config.files).apply(
-        lambda found: RingFile(
-            keys=tuple((key["name"], key["keyId"]) for key in found[0]),
-            configuration=found[1].private,
-            configuration_path=found[1].private_path,
-        ).as_text()
-    )
-
-
-def _file(name: str) -> str:
-    return Path(__file__).with_name("files").joinpath(name).read_text(encoding="utf-8")
-
-
-def _private(ring: KeyRing, index: int) -> pulumi.Output[str]:
-    def pem_of(keys: Sequence[PublicRingKey]) -> str:
-        key = keys[index]
-        if not isinstance(key, RingKey):  # The settings refuse this with custody on disk.
-            raise TypeError(f"key {key.name} is public only")
-        return key.private_pem
-
-    return ring.keys.apply(pem_of)
-
-
-def _upload(path: str, content: pulumi.Input[str], permissions: str) -> docker.ContainerUploadArgs:
-    return docker.ContainerUploadArgs(file=path, content=content, permissions=permissions)
 
 
 def _volume(

@@ -56,6 +56,8 @@ def declare_memory(
     scope: Scope, image: pulumi.Output[str], claim: pulumi.Resource, preflight: pulumi.Resource
 ) -> Memory:
     """Declare the tmpfs volumes and the container that holds them."""
+    if scope.settings.is_swarm:  # A task's memory is its own: a service mounts it.
+        return Memory({}, None)
     has_noswap = scope.has_noswap()
     volumes = {
         short: (volume, _declare_volume(scope, short, volume, has_noswap, claim))
@@ -77,7 +79,7 @@ def declare_unlock(
     """
     if keeper is None:
         return []
-    if scope.settings.key_custody is Custody.DISK or scope.settings.is_public_only:
+    if scope.settings.key_custody is not Custody.MEMORY or scope.settings.is_public_only:
         return [keeper]
     plan = pulumi.Output.all(scope.docker_host, ring.keys, config.files).apply(
         lambda found: UnlockPlan(

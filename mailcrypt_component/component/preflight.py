@@ -7,13 +7,14 @@ from typing import Any
 import pulumi
 
 from mailcrypt_component.checks.preflight.plan import Plan, facts_of, previous_of
-from mailcrypt_component.component.container import ContainerParts
 from mailcrypt_component.component.gates import GateRun, gate
 from mailcrypt_component.component.outputs import public
+from mailcrypt_component.component.parts import ContainerParts
 from mailcrypt_component.component.scope import Scope
 from mailcrypt_component.dcrypt.keys import version_1_ids
 from mailcrypt_component.dialects.dialect import Dialect
 from mailcrypt_component.model.settings import Settings, TlsSettings
+from mailcrypt_component.model.swarm import Swarm
 
 
 def declare_preflight(scope: Scope, parts: ContainerParts) -> pulumi.Stash:
@@ -23,6 +24,8 @@ def declare_preflight(scope: Scope, parts: ContainerParts) -> pulumi.Stash:
     plan = pulumi.Output.all(
         settings=scope.value(_without_secrets),
         host=scope.docker_host,
+        manager=scope.manager,
+        nodes=scope.nodes,
         image=parts.image,
         files=parts.config.files,
         dialect=parts.config.dialect,
@@ -76,6 +79,7 @@ def _plan(server: str, found: Mapping[str, Any]) -> Plan:
         deadline=settings.deadline,
         count_deadline=settings.count_deadline,
         version_1_ids=tuple(found["version_1_ids"]),
+        swarm=Swarm(found["manager"], server, found["nodes"]) if settings.is_swarm else None,
     )
 
 

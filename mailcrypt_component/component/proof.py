@@ -10,22 +10,26 @@ import pulumi_docker as docker
 
 from mailcrypt_component.checks.proof.target import Target
 from mailcrypt_component.component.accounts import Accounts
-from mailcrypt_component.component.container import ContainerParts
 from mailcrypt_component.component.gates import GateRun, gate
+from mailcrypt_component.component.parts import ContainerParts
 from mailcrypt_component.component.scope import Scope
 from mailcrypt_component.dialects.dialect import Dialect
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.settings import UNMARKED, PortSettings
+from mailcrypt_component.model.swarm import Swarm
+
+Server = docker.Container | docker.Service
+"""The resource that runs the server: a container on one machine, a service on a Swarm."""
 
 
 def declare_target(
-    scope: Scope, parts: ContainerParts, server: docker.Container, password: pulumi.Output[str]
+    scope: Scope, parts: ContainerParts, server: Server, password: pulumi.Output[str]
 ) -> pulumi.Output[Target]:
     """Return the description of the server for its proof; secret."""
     settings = scope.settings
 
     def read(facts: Sequence[Any]) -> Target:
-        docker_host, container, dialect, keys, probe_password, identity = facts
+        docker_host, container, dialect, keys, probe_password, identity, manager, nodes = facts
         return Target(
             docker_host=docker_host,
             container=container,
@@ -41,6 +45,7 @@ def declare_target(
             private=not settings.is_public_only,
             stack=pulumi.get_stack(),
             identity=None if settings.adopt_mail == UNMARKED else identity,
+            swarm=Swarm(manager, scope.full_name, nodes) if settings.is_swarm else None,
         )
 
     found = pulumi.Output.all(
@@ -50,6 +55,8 @@ def declare_target(
         parts.ring.public_keys,
         password,
         parts.stores.identity,
+        scope.manager,
+        scope.nodes,
     )
     return pulumi.Output.secret(found.apply(read))
 
@@ -57,13 +64,13 @@ def declare_target(
 def declare_proof(
     scope: Scope,
     parts: ContainerParts,
-    server: docker.Container,
+    server: Server,
     keeper: docker.Container | None,
     target: pulumi.Output[Target],
 ) -> pulumi.Stash:
     """Declare the gate; its facts describe the containers that run now."""
     facts = {
-        "server": scope.now(server),
+        "server": server_now(scope, server),
         "keeper": scope.now(keeper) if keeper else None,
         "config": parts.config.digest,
         "keyIds": parts.ring.key_ids,
@@ -76,7 +83,7 @@ def declare_proof(
 def deployed(
     scope: Scope,
     parts: ContainerParts,
-    server: docker.Container,
+    server: Server,
     target: pulumi.Output[Target],
     accounts: Accounts,
 ) -> pulumi.Output[str]:
@@ -109,7 +116,13 @@ def _endpoints(ports: Sequence[PortSettings]) -> dict[str, str]:
     return found
 
 
+def server_now(scope: Scope, server: Server) -> pulumi.Output[Any]:
+    """Return what the engine says of the server now; see ``Scope.now``."""
+    return scope.now(server) if isinstance(server, docker.Container) else scope.task_now(server)
+
+
 def _prove(target: Target, _: GateRun, *, stop: bool) -> str:
+    from mailcrypt_component.checks.placed import placed  # noqa: PLC0415
     from mailcrypt_component.checks.server_state import find_container  # noqa: PLC0415
     from mailcrypt_component.checks.stop import prove_or_stop  # noqa: PLC0415
     from mailcrypt_component.custody.tidy import tidy  # noqa: PLC0415
@@ -117,6 +130,7 @@ def _prove(target: Target, _: GateRun, *, stop: bool) -> str:
     def warn(error: Exception) -> None:
         pulumi.log.warn(str(error))
 
+    target = placed(target, wait=target.deadline)
     evidence = prove_or_stop(target, stop=stop, unrecorded=warn)
     tidied = tidy(find_container(target), target.custody, target.index_cache)
     return "; ".join(filter(None, [evidence.short, tidied]))

@@ -15,6 +15,7 @@ from mailcrypt_component.docker_api.inspect import (
     inspect_image,
     kernel_version,
 )
+from mailcrypt_component.docker_api.swarm import engine_of_task, find_task
 from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.read_settings import read_settings
 from mailcrypt_component.model.settings import Settings
@@ -46,8 +47,14 @@ class Scope:
         self._args = pulumi.Output.from_input(dict(args))
         self._parent = parent
         self._provider = self._make_provider()
-        self.docker_host = self._docker_host()
-        """The engine of the resources, which the gates ask; secret."""
+        self.manager = self._docker_host()
+        """The engine of the resources; secret."""
+        self.nodes = pulumi.Output.secret(dict(settings.nodes)).apply(
+            lambda nodes: {name: once_known(_declared_host, url) for name, url in nodes.items()}
+        )
+        """The engines of the Swarm's nodes, by host name; secret, empty on one machine."""
+        self.docker_host = self._engine_of_task() if settings.is_swarm else self.manager
+        """The engine that runs the server, which the gates ask; secret."""
 
     def value(self, read: Callable[[Settings], _T]) -> pulumi.Output[_T]:
         """Return a value of the settings that is not secret, once all are known and checked."""
@@ -72,6 +79,13 @@ class Scope:
         """Return the options of a Docker resource; it goes to dockerHost if that is set."""
         chosen = pulumi.ResourceOptions(provider=self._provider) if self._provider else None
         return pulumi.ResourceOptions.merge(self.child(**options), chosen)
+
+    def task_now(self, service: docker.Service) -> pulumi.Output[Any]:
+        """Return the service's task as it is now, in previews and in every update; see ``now``."""
+        if is_mocked():
+            return pulumi.Output.from_input({"id": service.id})
+        asked = pulumi.Output.all(self.manager, self.full_name, service.id)
+        return public(asked.apply(lambda found: once_known(_task_now, *found[:2])))
 
     def now(self, container: docker.Container) -> pulumi.Output[Any]:
         """Return the current state of a container, in previews and in every update.
@@ -106,6 +120,8 @@ class Scope:
     def image(self) -> pulumi.Output[str]:
         """Return the image's id, whether the image is pulled by name or known to the engine."""
         image = self.settings.image
+        if self.settings.is_swarm:  # Each node has an image of its own by that name.
+            return pulumi.Output.from_input(image)
         if not isinstance(image, str):
             asked = pulumi.Output.all(self.docker_host, image)
             if is_mocked():
@@ -117,6 +133,12 @@ class Scope:
             f"{self.name}-image", name=image, keep_locally=True, opts=self.on_engine()
         )
         return pulled.image_id
+
+    def _engine_of_task(self) -> pulumi.Output[DockerHost]:
+        if is_mocked():
+            return self.manager
+        asked = pulumi.Output.all(self.manager, self.full_name, self.nodes)
+        return pulumi.Output.secret(asked.apply(lambda found: once_known(engine_of_task, *found)))
 
     def _make_provider(self) -> docker.Provider | None:
         host = self.settings.docker_host
@@ -163,6 +185,11 @@ def _address(url: str | None, context: str | None) -> str | None:
     """Return an engine's address; for the provider a context wins over an address, too."""
     context = context or os.environ.get("DOCKER_CONTEXT")
     return endpoint_of_context(context) if context and not is_mocked() else url
+
+
+def _task_now(manager: DockerHost, service: str) -> dict[str, Any] | None:
+    found = find_task(manager, service)
+    return found.as_fact() if found else None
 
 
 def _container_now(docker_host: DockerHost, container_id: str) -> dict[str, Any] | None:

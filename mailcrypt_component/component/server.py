@@ -7,26 +7,28 @@ annotations as types.
 from functools import partial
 
 import pulumi
-import pulumi_docker as docker
 
 from mailcrypt_component.args import MailCryptServerArgs
 from mailcrypt_component.checks.proof.target import Target
 from mailcrypt_component.component.accounts import Accounts, declare_accounts
 from mailcrypt_component.component.certificate import declare_certificate
-from mailcrypt_component.component.container import ContainerParts, declare_container
+from mailcrypt_component.component.container import declare_container
 from mailcrypt_component.component.custody import declare_memory, declare_unlock
 from mailcrypt_component.component.dovecot_config import DovecotConfig
 from mailcrypt_component.component.gates import behind
 from mailcrypt_component.component.key_ring import KeyRing
 from mailcrypt_component.component.outputs import end_when_interrupted, plainly
+from mailcrypt_component.component.parts import ContainerParts
 from mailcrypt_component.component.preflight import declare_preflight
 from mailcrypt_component.component.proof import (
+    Server,
     declare_proof,
     declare_target,
     deployed,
     endpoints,
 )
 from mailcrypt_component.component.scope import Scope
+from mailcrypt_component.component.service import declare_service
 from mailcrypt_component.component.stores import declare_network, declare_stores
 from mailcrypt_component.exposure.declared import declared
 from mailcrypt_component.model.read_settings import read_settings
@@ -92,7 +94,11 @@ class MailCryptServer(pulumi.ComponentResource):
         unlocked = declare_unlock(scope, ring, config, memory.keeper)
         accounts = declare_accounts(scope, image, stores.sources["config"], preflight)
         needs = [preflight, accounts.written, *unlocked]
-        server = declare_container(scope, parts, memory, needs)
+        server: Server = (
+            declare_service(scope, parts, needs)
+            if settings.is_swarm
+            else declare_container(scope, parts, memory, needs)
+        )
         target = declare_target(scope, parts, server, accounts.probe_password)
         proof = declare_proof(scope, parts, server, memory.keeper, target)
         self._publish(scope, parts, server, accounts, target=target, proof=proof)
@@ -101,7 +107,7 @@ class MailCryptServer(pulumi.ComponentResource):
         self,
         scope: Scope,
         parts: ContainerParts,
-        server: docker.Container,
+        server: Server,
         accounts: Accounts,
         *,
         target: pulumi.Output[Target],

@@ -32,11 +32,13 @@ def declare_stores(scope: Scope) -> Stores:
     """Declare a volume for each store that is not bound to a path."""
     identity, claim = _claim(scope)
     binds = scope.settings.binds
-    volumes = {
-        store: _volume(scope, store, identity, claim) for store in STORES if store not in binds
-    }
+    own = [] if scope.settings.is_swarm else [store for store in STORES if store not in binds]
+    volumes = {store: _volume(scope, store, identity, claim) for store in own}
     sources = {
-        store: volumes[store].name if store in volumes else pulumi.Output.from_input(binds[store])
+        store: volumes[store].name
+        if store in volumes
+        # On a Swarm, each node has a volume for logs of its own.
+        else pulumi.Output.from_input(binds.get(store, _volume_name(scope, store)))
         for store in STORES
     }
     _guard(scope, list(volumes.values()))
@@ -61,14 +63,19 @@ def declare_network(scope: Scope, claim: pulumi.Resource) -> pulumi.Output[str]:
     if scope.settings.network is not None:
         return pulumi.Output.from_input(scope.settings.network)
     made = docker.Network(
-        f"{scope.name}-network", name=scope.full_name, opts=scope.on_engine(depends_on=[claim])
+        f"{scope.name}-network",
+        name=scope.full_name,
+        driver="overlay" if scope.settings.is_swarm else None,
+        attachable=True if scope.settings.is_swarm else None,
+        opts=scope.on_engine(depends_on=[claim]),
     )
     return made.name
 
 
 def _claim(scope: Scope) -> tuple[pulumi.Output[str], pulumi.Stash]:
     identity = public(generate_once(f"{scope.name}-identity", new_identity(), scope.child()))
-    volumes = [_volume_name(scope, store) for store in STORES if store not in scope.settings.binds]
+    own = [] if scope.settings.is_swarm else [*STORES]
+    volumes = [_volume_name(scope, store) for store in own if store not in scope.settings.binds]
     # The claim waits for the settings, so nothing is made with a wrong one.
     checked = scope.value(lambda settings: settings.adopt_mail)
     claim = pulumi.Output.all(scope.docker_host, identity, checked).apply(

@@ -104,7 +104,7 @@ def ring_of(server: Container) -> RingFile:
             f"the container has no {RING_PATH}",
             where=f"container {server.name}",
             expected="a server with keyCustody: memory",
-            hint="with keyCustody: disk the server is always unlocked",
+            hint="with keyCustody: disk or swarm the server is always unlocked",
         )
     return read_ring_file(said.stdout.decode(errors="replace"))
 

@@ -72,7 +72,7 @@ def render(model: CryptModel, dialect: Dialect) -> DovecotFiles:
     storage = ["mail_temp_dir = /tmp"]  # A tmpfs in our containers.
     if model.index_cache is IndexCache.MEMORY:
         storage += renderer.index_cache()
-    if model.custody is Custody.DISK:
+    if model.custody is not Custody.MEMORY:
         return DovecotFiles(
             crypt=_text(dialect, [*plugin, *private]),
             storage=_text(dialect, storage),

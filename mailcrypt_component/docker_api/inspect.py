@@ -55,7 +55,7 @@ def inspect_container(docker_host: DockerHost, name: str) -> ContainerState | No
         UnreachableError: The engine does not answer, or its answer is not valid.
 
     """
-    found = _ask(docker_host, f"/containers/{quote(name)}/json")
+    found = ask(docker_host, f"/containers/{quote(name)}/json")
     if found is None:
         return None
     state = found["State"]
@@ -80,7 +80,7 @@ def inspect_image(docker_host: DockerHost, name: str) -> str:
         UnreachableError: The engine does not answer, or does not have the image.
 
     """
-    found = _ask(docker_host, f"/images/{quote(name)}/json")
+    found = ask(docker_host, f"/images/{quote(name)}/json")
     if found is None:
         raise UnreachableError(
             f"the engine does not have the image {name}",
@@ -98,7 +98,7 @@ def kernel_version(docker_host: DockerHost) -> tuple[int, int]:
         UnreachableError: The engine does not answer, or does not run on a Linux kernel.
 
     """
-    said = str((_ask(docker_host, "/version") or {}).get("KernelVersion", ""))
+    said = str((ask(docker_host, "/version") or {}).get("KernelVersion", ""))
     found = re.match(r"(\d+)\.(\d+)", said)
     if found is None:
         raise UnreachableError(
@@ -109,8 +109,13 @@ def kernel_version(docker_host: DockerHost) -> tuple[int, int]:
     return int(found.group(1)), int(found.group(2))
 
 
-def _ask(docker_host: DockerHost, path: str) -> Any:
-    """Return the answer to a GET request; None if the engine has no such object."""
+def ask(docker_host: DockerHost, path: str) -> Any:
+    """Return the answer to a GET request; None if the engine has no such object.
+
+    Raises:
+        UnreachableError: The engine does not answer, refuses, or its answer is not valid.
+
+    """
     url = address_of(docker_host)
     refuse_plain_tcp(url, docker_host)
     try:

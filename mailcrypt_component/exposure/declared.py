@@ -20,6 +20,12 @@ def _key(settings: Settings) -> Finding:
     if settings.key_custody is Custody.DISK:
         seen = "keyCustody: disk: in the container's layer, readable by root of the host"
         return Finding("private key", Exposed.KEY, seen, "keyCustody: memory")
+    if settings.key_custody is Custody.SWARM:
+        seen = (
+            "keyCustody: swarm: on no disk of a node; on the managers' disks, encrypted, and "
+            "readable without autolock ('mailcrypt exposure' looks)"
+        )
+        return Finding("private key", Exposed.UNKNOWN, seen, "docker swarm update --autolock=true")
     seen = "keyCustody: memory: on no disk of the host; locked after a reboot"
     return Finding("private key", Exposed.NOTHING, seen)
 

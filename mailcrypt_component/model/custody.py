@@ -13,6 +13,8 @@ class Custody(StrEnum):
     """In a tmpfs volume that a keeper container holds; a reboot locks the server."""
     DISK = "disk"
     """In the container's layer, readable by root alone; the server unlocks by itself."""
+    SWARM = "swarm"
+    """In Swarm secrets, in memory on the node that runs the task; only with ``target: swarm``."""
 
 
 class IndexCache(StrEnum):

@@ -123,6 +123,11 @@ HOSTNAME: Final = rf"(?:{_LABEL}\.)+{_LABEL}"
 _WORDS: Final = {bool: "boolean", int: "whole number", str: "text", list: "list", dict: "map"}
 
 
+def is_docker_host(value: object) -> bool:
+    """Tell whether a value has the form of a Docker engine's address."""
+    return isinstance(value, str) and re.match(r"(unix|tcp|ssh)://\S+", value) is not None
+
+
 def fields_of(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return the given values by their ``snake_case`` names, without those that are None."""
     return {_snake(name): value for name, value in raw.items() if value is not None}

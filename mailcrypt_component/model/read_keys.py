@@ -16,6 +16,7 @@ from mailcrypt_component.model.key_ring import (
 )
 from mailcrypt_component.model.raw_settings import shown
 from mailcrypt_component.model.settings import KeySettings
+from mailcrypt_component.model.swarm import Platform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,9 +52,25 @@ def read_given_up(raw: RawSettings) -> tuple[str, ...]:
     return tuple(stated)
 
 
-def read_custody(raw: RawSettings, keys: Sequence[KeySettings]) -> Custody:
-    """Read the place of the private keys; a ring of public keys has none to put on the disk."""
-    custody = raw.choice("keyCustody", raw.get("key_custody"), Custody, Custody.MEMORY)
+def read_custody(raw: RawSettings, keys: Sequence[KeySettings], target: Platform) -> Custody:
+    """Read the place of the private keys; a ring of public keys has none to put there."""
+    on_swarm = target is Platform.SWARM
+    default = Custody.SWARM if on_swarm else Custody.MEMORY
+    custody = raw.choice("keyCustody", raw.get("key_custody"), Custody, default)
+    if on_swarm != (custody is Custody.SWARM):
+        raw.fault(
+            "keyCustody",
+            f"{custody.value} with target {target.value}",
+            "swarm with target swarm, memory or disk with target machine",
+            "remove keyCustody; its default follows target",
+        )
+    if on_swarm and any(key.public_pem is not None for key in keys):
+        raw.fault(
+            "keys",
+            "public keys alone with target swarm",
+            "private keys: a task that moves to another node would stay locked there",
+            "remove publicPem, or choose target: machine",
+        )
     if custody is Custody.DISK and any(key.public_pem is not None for key in keys):
         raw.fault(
             "keyCustody",

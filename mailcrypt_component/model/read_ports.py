@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mailcrypt_component.model import dms
 from mailcrypt_component.model.raw_settings import shown
 from mailcrypt_component.model.settings import PortSettings
+from mailcrypt_component.model.swarm import Platform
 
 if TYPE_CHECKING:
     from mailcrypt_component.model.raw_settings import RawSettings
@@ -20,14 +21,26 @@ The provider accepts an empty address, too, but then replaces the container at e
 """
 
 
-def read_ports(raw: RawSettings) -> tuple[PortSettings, ...]:
-    """Read every binding; a service has one value or a list of them."""
+def read_ports(raw: RawSettings, target: Platform) -> tuple[PortSettings, ...]:
+    """Read every binding; a service has one value or a list of them.
+
+    Swarm publishes a port at every address of the node.
+    """
     ports: list[PortSettings] = []
     for name, value in raw.typed("ports", dict, default=dict(dms.PORTS)).items():
         for single in value if isinstance(value, list) else [value]:
             if not raw.later(single):
                 ports += _read_port(raw, str(name), single)
     raw.refuse_duplicates("ports", [port.binding for port in ports])
+    if target is Platform.SWARM:
+        for port in ports:
+            if port.address not in _ALL_ADDRESSES:
+                raw.fault(
+                    "ports",
+                    f"{port.binding} with target swarm",
+                    "a port alone: Swarm publishes it at every address of the node",
+                    f"write {port.external}, and keep others out with a firewall on each node",
+                )
     return tuple(ports)
 
 

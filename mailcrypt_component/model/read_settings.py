@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mailcrypt_component.dialects.dialect import Dialect
 from mailcrypt_component.model import dms
-from mailcrypt_component.model.raw_settings import HOSTNAME, RawSettings, shown
+from mailcrypt_component.model.raw_settings import HOSTNAME, RawSettings, is_docker_host, shown
 from mailcrypt_component.model.read_accounts import read_accounts, read_probe_address
 from mailcrypt_component.model.read_environment import read_environment, read_tls
 from mailcrypt_component.model.read_keys import read_custody, read_given_up, read_keys
+from mailcrypt_component.model.read_nodes import read_nodes
 from mailcrypt_component.model.read_ports import read_ports
 from mailcrypt_component.model.read_stores import (
     read_adopt_mail,
@@ -29,6 +30,7 @@ from mailcrypt_component.model.settings import (
     DEFAULT_STOP_GRACE,
     Settings,
 )
+from mailcrypt_component.model.swarm import Platform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +65,10 @@ def read_settings(args: Mapping[str, Any], *, unresolved: tuple[type, ...] = ())
     accounts = read_accounts(raw)
     environment = read_environment(raw)
     keys = read_keys(raw, dialect)
-    custody = read_custody(raw, keys)
+    target = raw.choice("target", raw.get("target"), Platform, Platform.MACHINE)
+    custody = read_custody(raw, keys, target)
+    binds = read_binds(raw, custody)
+    nodes, placement = read_nodes(raw, target, binds)
     index_cache, index_cache_size = read_index_cache(raw)
     queue, queue_size = read_queue(raw, environment)
     settings = Settings(
@@ -79,17 +84,20 @@ def read_settings(args: Mapping[str, Any], *, unresolved: tuple[type, ...] = ())
         keep_mail=raw.typed("keep_mail", bool, default=True),
         stop_unproven=raw.typed("stop_unproven", bool, default=True),
         adopt_mail=read_adopt_mail(raw),
-        binds=read_binds(raw, custody),
+        binds=binds,
         index_cache=index_cache,
         index_cache_size=index_cache_size,
         queue=queue,
         queue_size=queue_size,
-        ports=read_ports(raw),
+        ports=read_ports(raw, target),
         network=_network(raw),
         environment=environment,
         mounts=read_mounts(raw, custody),
         tls=read_tls(raw),
         docker_host=_docker_host(raw),
+        target=target,
+        nodes=nodes,
+        placement=placement,
         deadline=raw.whole_number("deadline", DEFAULT_DEADLINE, _MAX_DEADLINE, "seconds"),
         count_deadline=raw.whole_number(
             "count_deadline", DEFAULT_COUNT_DEADLINE, _MAX_COUNT_DEADLINE, "seconds"
@@ -166,7 +174,7 @@ def _docker_host(raw: RawSettings) -> Any:
     host = raw.get("docker_host")
     if host is None or raw.later(host):
         return host
-    if not isinstance(host, str) or not re.match(r"(unix|tcp|ssh)://\S+", host):
+    if not is_docker_host(host):
         raw.fault("dockerHost", shown(host), "unix://…, tcp://… or ssh://user@host")
         return None
     return host

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from mailcrypt_component.model import dms
+from mailcrypt_component.model.swarm import Platform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,12 +114,22 @@ class Settings:
     mounts: tuple[MountSettings, ...]
     tls: TlsSettings
     docker_host: Any
+    target: Platform
+    nodes: Mapping[str, Any]
+    """The Docker hosts of a Swarm's nodes that may run the server, by the node's host name."""
+    placement: tuple[str, ...]
+    """Further constraints on the node, as ``docker service create --constraint`` takes them."""
     deadline: int
     """Seconds that a gate may take, apart from counting stored mail."""
     count_deadline: int
     """Seconds that preflight may take to count stored mail."""
     stop_grace: int
     """Seconds that the server has to stop."""
+
+    @property
+    def is_swarm(self) -> bool:
+        """Whether Docker Swarm schedules the server."""
+        return self.target is Platform.SWARM
 
     @property
     def is_public_only(self) -> bool:

@@ -50,14 +50,14 @@ def test_a_disk_is_refused(mount):
 )
 def test_the_kernels_version_is_read(monkeypatch, said, version):
     """The version comes from the answer of the engine."""
-    monkeypatch.setattr(inspect, "_ask", lambda host, path: {"KernelVersion": said})
+    monkeypatch.setattr(inspect, "ask", lambda host, path: {"KernelVersion": said})
     assert inspect.kernel_version(DockerHost()) == version
 
 
 @pytest.mark.parametrize("answer", [None, {}, {"KernelVersion": "unknown"}])
 def test_an_engine_that_is_no_linux_is_refused(monkeypatch, answer):
     """The properties of a tmpfs are unknown there."""
-    monkeypatch.setattr(inspect, "_ask", lambda host, path: answer)
+    monkeypatch.setattr(inspect, "ask", lambda host, path: answer)
     with pytest.raises(UnreachableError, match="a Linux kernel's version"):
         inspect.kernel_version(DockerHost())
 

@@ -17,6 +17,7 @@ from mailcrypt_component.model.custody import SERVER_LABEL
 from mailcrypt_component.model.errors import PreflightError, UnreachableError
 from mailcrypt_component.model.identity import STACK_LABEL
 from mailcrypt_component.model.settings import BIND_TARGETS
+from mailcrypt_component.model.swarm import SERVICE_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,8 +44,9 @@ def check_host(client: DockerClient, plan: Plan, previous: Previous | None) -> N
 
     """
     _check_name(client, plan, previous)
-    _check_network(client, plan)
-    _check_volumes(client, plan)
+    if plan.swarm is None:
+        _check_network(client, plan)
+        _check_volumes(client, plan)
     wanted = _new_bindings(client, plan, previous)
     ports: dict[str, list[tuple[str, int]]] = {}
     for port in wanted:
@@ -57,7 +59,8 @@ def check_host(client: DockerClient, plan: Plan, previous: Previous | None) -> N
             mounts=planned_mounts(plan),
             purpose="preflight",
             waiting=["true"],
-            network=plan.network,
+            # Publishing a port needs a network; an overlay is not there before a task uses it.
+            network="bridge" if plan.swarm else plan.network,
             hostname=plan.hostname,
             ports=ports,
         ):
@@ -66,6 +69,32 @@ def check_host(client: DockerClient, plan: Plan, previous: Previous | None) -> N
         if error.where == "image":
             raise
         raise _refusal(plan, wanted, error) from None
+
+
+def check_mounts(client: DockerClient, plan: Plan, *, where: str) -> None:
+    """Start a container with all mounts that ends at once.
+
+    Raises:
+        PreflightError: A path or a volume is missing there; ``where`` ends the setting's name.
+
+    """
+    try:
+        with throwaway(
+            client,
+            plan.image,
+            mounts=planned_mounts(plan),
+            purpose="preflight",
+            waiting=["true"],
+        ):
+            pass
+    except UnreachableError as error:
+        refusal = _refusal(plan, [], error)
+        raise PreflightError(
+            refusal.found,
+            where=f"{refusal.where}{where}",
+            expected=refusal.expected,
+            hint=refusal.hint,
+        ) from None
 
 
 def planned_mounts(plan: Plan, *, without: str = "") -> list[Mount]:
@@ -214,7 +243,16 @@ def refuse_second_server(client: DockerClient, plan: Plan, previous: Previous | 
         PreflightError: There is such a server.
 
     """
-    own = {container.id for container in own_containers(client, plan, previous)}
+    own = set()
+    for container in own_containers(client, plan, previous):
+        own.add(container.id)
+        if plan.swarm is None and (service := container.labels.get(SERVICE_LABEL)):
+            raise PreflightError(
+                f"a task of the service {service} of target swarm still runs here",
+                where=f"container {container.name}",
+                expected="one server on a mail store at a time",
+                hint=f"docker service rm {service}, on a manager, then pulumi up --refresh",
+            )
     try:
         running = client.containers.list(ignore_removed=True)
     except NOT_ANSWERING as error:

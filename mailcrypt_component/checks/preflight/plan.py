@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mailcrypt_component.dialects.dialect import Dialect, DovecotFiles
     from mailcrypt_component.model.docker_host import DockerHost
     from mailcrypt_component.model.settings import MountSettings, PortSettings, TlsSettings
+    from mailcrypt_component.model.swarm import Swarm
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,8 @@ class Plan:
     count_deadline: float
     version_1_ids: tuple[str, ...] = ()
     """The ids of the ring's keys in mail of format version 1."""
+    swarm: Swarm | None = None
+    """The manager and the nodes; ``docker_host`` is then one of the nodes."""
 
     @property
     def mail(self) -> str:
@@ -100,6 +103,7 @@ def facts_of(plan: Plan) -> dict[str, Any]:
         "hostname": plan.hostname,
         "variables": sorted(plan.environment),
         "tls": _tls_facts(plan),
+        **({"nodes": sorted(plan.swarm.nodes)} if plan.swarm else {}),
     }
 
 

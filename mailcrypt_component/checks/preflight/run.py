@@ -26,6 +26,7 @@ from mailcrypt_component.checks.preflight.store_identity import (
     must_mark,
     write_mark,
 )
+from mailcrypt_component.checks.preflight.swarm import check_swarm
 from mailcrypt_component.checks.preflight.tls import check_tls
 from mailcrypt_component.checks.preflight.variables import unknown_variables
 from mailcrypt_component.docker_api.connect import connect
@@ -55,6 +56,7 @@ def run_preflight(
         UnreachableError: The engine or the image did not answer.
 
     """
+    nodes = check_swarm(plan, say) if plan.swarm else ""
     client = connect(plan.docker_host)
     refuse_second_server(client, plan, previous)
     check_host(client, plan, previous)
@@ -64,7 +66,7 @@ def run_preflight(
     if plan.adopt is not None and not mark:
         warnings.append("adoptMail: the mail store is this stack's own; remove the setting")
     warnings += unknown_variables(plan.environment)
-    return "\n  warning: ".join([seen, *warnings])
+    return "\n  warning: ".join([f"{seen}{nodes}", *warnings])
 
 
 def _look_inside(

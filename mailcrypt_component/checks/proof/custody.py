@@ -40,7 +40,10 @@ def check_custody(context: Context, *, locked: bool) -> str:
     seen = ["the private key lies in the container's layer (keyCustody: disk)"]
     if target.custody is Custody.MEMORY:
         _check_keeper(context)
-        seen = [_check_keys(context, found)]
+        seen = [_check_keys(context, found, dms.CERTS_DIR)]
+    if target.custody is Custody.SWARM:
+        paths = [mount.path for mount in found.mounts if mount.path.startswith(f"{dms.CERTS_DIR}/")]
+        seen = [_check_keys(context, found, *(paths or [dms.CERTS_DIR]))]
     seen.append(_check_temporary(found))
     if target.index_cache is IndexCache.MEMORY:
         seen.append(_check_cache(found, target.dialect))
@@ -75,23 +78,27 @@ def _check_key_files(context: Context, found: Survey) -> None:
 
 
 def _bringing_keys(target: Target) -> str:
-    return target.command("repair" if target.custody is Custody.DISK else target.unlocking)
+    return target.command(target.unlocking if target.custody is Custody.MEMORY else "repair")
 
 
-def _check_keys(context: Context, found: Survey) -> str:
+def _check_keys(context: Context, found: Survey, *places: str) -> str:
     on_disk = (*found.ring_keys(context.target.public_pems), *found.deleted_with_key)
     if on_disk:
         raise ProofError(
             "a private key of the ring lies on a disk",
             where=", ".join(on_disk),
-            expected=f"keys in memory at {dms.CERTS_DIR} alone (keyCustody: memory)",
+            expected=f"keys in memory at {dms.CERTS_DIR} alone (keyCustody: "
+            f"{context.target.custody.value})",
             hint="remove the file, then add a new key in front of keys: "
             "the old one can be read in the disk's free blocks",
         )
     server = context.container
     again = f"docker rm -f {server.name} {declared_name(server)}-keeper, then pulumi up --refresh"
-    _require_memory(found, dms.CERTS_DIR, ProofError, again)
-    _refuse_swap(found, dms.CERTS_DIR)
+    if context.target.custody is Custody.SWARM:
+        again = f"docker rm -f {server.name} on its node; Swarm starts another one"
+    for place in places:
+        _require_memory(found, place, ProofError, again)
+        _refuse_swap(found, place)
     return "no private key of the ring in any file on a disk"
 
 

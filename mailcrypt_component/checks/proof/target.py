@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mailcrypt_component.dialects.dialect import Dialect
 from mailcrypt_component.model.custody import Custody, IndexCache
 from mailcrypt_component.model.docker_host import DockerHost, docker_host_of
+from mailcrypt_component.model.swarm import Swarm, swarm_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +43,8 @@ class Target:
     """The stack's name, for the commands in hints."""
     identity: str | None = None
     """The stack's identity, with which preflight marked the mail volume; None is not compared."""
+    swarm: Swarm | None = None
+    """On a Swarm, ``placed`` sets ``docker_host`` and ``container`` to those of the task."""
 
     @property
     def key_id(self) -> str:
@@ -87,6 +90,7 @@ class Target:
             "private": self.private,
             "stack": self.stack,
             "identity": self.identity,
+            "swarm": self.swarm.as_json() if self.swarm else None,
         }
 
 
@@ -107,4 +111,5 @@ def target_of(facts: Mapping[str, Any]) -> Target:
         private=facts.get("private", True),
         stack=facts.get("stack", "STACK"),
         identity=facts.get("identity"),
+        swarm=swarm_of(facts["swarm"]) if facts.get("swarm") else None,
     )

@@ -1,0 +1,198 @@
+"""Declares the mail server as a Docker Swarm service: one task, on one node at a time.
+
+Private keys are Swarm secrets, other files Swarm configs.  Both are immutable, so the name of each
+ends in a digest: a change makes a new one, updates the service, and then removes the old one.
+"""
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import pulumi
+import pulumi_docker as docker
+
+from mailcrypt_component.component.custody import memory_volumes
+from mailcrypt_component.component.outputs import is_mocked, once_known, public
+from mailcrypt_component.component.parts import (
+    TMPFS,
+    ContainerParts,
+    ServerFile,
+    environment,
+    server_files,
+)
+from mailcrypt_component.component.scope import Scope
+from mailcrypt_component.docker_api.swarm import network_id
+from mailcrypt_component.model import dms
+from mailcrypt_component.model.custody import SERVER_LABEL
+from mailcrypt_component.model.identity import STACK_LABEL
+from mailcrypt_component.model.settings import BIND_TARGETS, Settings
+from mailcrypt_component.model.swarm import ONLY_SERVER_SCRIPT
+
+_DIGITS: Final = 12
+_LONGEST_NAME: Final = 64
+"""Of a secret or a config."""
+_START: Final = ["supervisord", "-c", "/etc/supervisor/supervisord.conf"]
+"""The command of DMS's image, which the script that waits for the mail store starts."""
+
+
+def declare_service(
+    scope: Scope, parts: ContainerParts, needs: Sequence[pulumi.Resource]
+) -> docker.Service:
+    """Declare the service, which depends on everything that it needs."""
+    settings, labels = scope.settings, _labels(scope, parts)
+    secrets, configs = _declare_files(scope, server_files(settings, parts), needs)
+    return docker.Service(
+        f"{scope.name}-service",
+        name=scope.full_name,
+        labels=labels,
+        mode={"replicated": {"replicas": 1}},
+        task_spec={
+            "container_spec": {
+                "image": parts.image,
+                "commands": ["/usr/bin/dumb-init", "--", ONLY_SERVER_SCRIPT],
+                "args": _START,
+                "hostname": settings.hostname,
+                "env": environment(settings, parts),
+                "labels": labels,
+                "mounts": _mounts(scope, parts),
+                "secrets": secrets,
+                "configs": configs,
+                "cap_adds": ["CAP_NET_ADMIN"]
+                if settings.environment.get("ENABLE_FAIL2BAN") == "1"
+                else [],
+                "healthcheck": {
+                    "tests": list(dms.HEALTH_CHECK),
+                    "interval": "5s",
+                    "timeout": "10s",
+                    "retries": 3,
+                    "start_period": "1m0s",
+                },
+                "stop_grace_period": f"{settings.stop_grace}s",
+            },
+            "networks_advanceds": [
+                {"id": _network_id(scope, parts), "aliases": [settings.hostname]}
+            ],
+            "placement": {"constraints": list(settings.placement)},
+            "restart_policy": {"condition": "any", "delay": "1s"},
+        },
+        endpoint_spec={"mode": "dnsrr", "ports": _ports(scope)},
+        update_config={"order": "stop-first", "failure_action": "rollback", "monitor": "10s"},
+        rollback_config={"order": "stop-first"},
+        converge_config={"delay": "1s", "timeout": f"{settings.deadline + settings.stop_grace}s"},
+        opts=scope.on_engine(depends_on=needs),
+    )
+
+
+def _labels(scope: Scope, parts: ContainerParts) -> list[Any]:
+    return [
+        {"label": SERVER_LABEL, "value": scope.full_name},
+        {"label": STACK_LABEL, "value": parts.stores.identity},
+    ]
+
+
+def _network_id(scope: Scope, parts: ContainerParts) -> pulumi.Output[str]:
+    if is_mocked():
+        return parts.network
+    asked = pulumi.Output.all(scope.manager, parts.network)
+    return public(asked.apply(lambda both: once_known(network_id, *both)))
+
+
+def _ports(scope: Scope) -> pulumi.Output[list[Any]]:
+    """Return the ports as the node publishes them itself.
+
+    Swarm's own routing would hide the clients' addresses: to Postfix everyone would be local.
+    """
+
+    def read(settings: Settings) -> list[Any]:
+        bindings = dict.fromkeys((port.internal, port.external) for port in settings.ports)
+        return [
+            {
+                "target_port": internal,
+                "published_port": external,
+                "publish_mode": "host",
+                "protocol": "tcp",
+            }
+            for internal, external in bindings
+        ]
+
+    return scope.value(read)
+
+
+def _mounts(scope: Scope, parts: ContainerParts) -> list[Any]:
+    settings = scope.settings
+    sources: Mapping[str, Any] = {**parts.stores.sources, **settings.binds}
+    mounts = [_mount(source, BIND_TARGETS[store]) for store, source in sources.items()]
+    mounts += [_mount(one.source, one.target, read_only=one.read_only) for one in settings.mounts]
+    noswap = scope.has_noswap().apply(lambda has: ",noswap" if has else "")
+    mounts += [_memory(target, options, noswap) for target, options in TMPFS.items()]
+    mounts += [
+        _memory(volume.target, f"size={volume.size}m,mode={volume.mode}", noswap)
+        for volume in memory_volumes(settings).values()
+    ]
+    return mounts
+
+
+def _mount(source: pulumi.Input[str], target: str, *, read_only: bool = False) -> Any:
+    found = pulumi.Output.from_input(source)
+    return {
+        "type": found.apply(lambda name: "bind" if name.startswith("/") else "volume"),
+        "source": found,
+        "target": target,
+        "read_only": read_only,
+    }
+
+
+def _memory(target: str, options: str, noswap: pulumi.Output[str]) -> Any:
+    """Return the mount of a nameless tmpfs volume, which is gone with its task.
+
+    A mount of the type tmpfs would allow neither programs in it nor the option noswap.
+    """
+    return {
+        "type": "volume",
+        "target": target,
+        "volume_options": {
+            "driver_name": "local",
+            "driver_options": {
+                "type": "tmpfs",
+                "device": "tmpfs",
+                "o": noswap.apply(lambda last: f"{options}{last}"),
+            },
+        },
+    }
+
+
+def _declare_files(
+    scope: Scope, files: Sequence[ServerFile], needs: Sequence[pulumi.Resource]
+) -> tuple[list[Any], list[Any]]:
+    """Declare each file; return the references of the service to its secrets and its configs."""
+    secrets, configs = [], []
+    for one in files:
+        kind = docker.Secret if one.secret else docker.ServiceConfig
+        made = kind(
+            f"{scope.name}-file-{one.name}",
+            name=_name_of(scope, one),
+            data=one.content.apply(lambda text: b64encode(text.encode()).decode()),
+            opts=scope.on_engine(depends_on=needs),
+        )
+        file = {"file_name": one.path, "file_mode": one.mode}
+        if one.secret:
+            secrets.append({"secret_id": made.id, "secret_name": made.name, **file})
+        else:
+            configs.append({"config_id": made.id, "config_name": made.name, **file})
+    return secrets, configs
+
+
+def _name_of(scope: Scope, file: ServerFile) -> pulumi.Output[str]:
+    """Return the name of a file's secret or config; that of a private key ends in the key's id."""
+    kind = "key" if file.name.startswith("key-") else file.name
+    head = scope.full_name[: _LONGEST_NAME - _DIGITS - len(kind) - 2]
+    text = file.digest if file.digest is not None else file.content
+    digest = text.apply(
+        lambda found: (
+            found[:_DIGITS]
+            if kind == "key"
+            else hashlib.sha256(found.encode()).hexdigest()[:_DIGITS]
+        )
+    )
+    return public(pulumi.Output.concat(head, "-", kind, "-", digest))
