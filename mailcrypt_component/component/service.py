@@ -66,15 +66,15 @@ def declare_service(
                     "interval": "5s",
                     "timeout": "10s",
                     "retries": 3,
-                    "start_period": "1m0s",
+                    "start_period": _duration(60),
                 },
-                "stop_grace_period": f"{settings.stop_grace}s",
+                "stop_grace_period": _duration(settings.stop_grace),
             },
             "networks_advanceds": [
                 {"id": _network_id(scope, parts), "aliases": [settings.hostname]}
             ],
             "placement": {"constraints": list(settings.placement)},
-            "restart_policy": {"condition": "any", "delay": "1s"},
+            "restart_policy": {"condition": "any", "delay": "1s", "window": "0s"},
         },
         endpoint_spec={"mode": "dnsrr", "ports": _ports(scope)},
         update_config={"order": "stop-first", "failure_action": "rollback", "monitor": "10s"},
@@ -82,6 +82,18 @@ def declare_service(
         converge_config={"delay": "1s", "timeout": f"{settings.deadline + settings.stop_grace}s"},
         opts=scope.on_engine(depends_on=needs),
     )
+
+
+def _duration(seconds: int) -> str:
+    """Return a time as the provider reads it back; written otherwise, each update would change it.
+
+    >>> _duration(60), _duration(90), _duration(3600)
+    ('1m', '1m30s', '1h')
+    """
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "m"), (seconds, "s"))
+    return "".join(f"{number}{unit}" for number, unit in parts if number) or "0s"
 
 
 def _labels(scope: Scope, parts: ContainerParts) -> list[Any]:

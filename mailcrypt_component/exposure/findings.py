@@ -39,7 +39,8 @@ def _key(survey: Survey, public_pems: Sequence[str]) -> Finding:
         return Finding(
             "private key", Exposed.KEY, f"in deleted files that are still open: {names}", change
         )
-    certs = survey.mount_of(dms.CERTS_DIR)
+    below = [one for one in survey.mounts if one.path.startswith(f"{dms.CERTS_DIR}/")]
+    certs = below[0] if below else survey.mount_of(dms.CERTS_DIR)  # Each Swarm secret is a mount.
     seen = f"in no file on a disk; {dms.CERTS_DIR} is {certs.file_system}"
     return Finding("private key", Exposed.NOTHING, f"{seen}, {_listed(certs.options)}")
 

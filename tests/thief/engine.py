@@ -44,8 +44,11 @@ def require_root():
 class DiskEngine:
     """An engine that can be started, stopped and cut off, again and again, on one disk."""
 
+    script = _START
+
     def __init__(self, name):
         require_root()
+        self.name = name
         self.folder = Path("/dev/shm") / f"{MARK}-{name}"
         self.image = self.folder / "image"
         self.disk = self.folder / "disk"
@@ -54,8 +57,8 @@ class DiskEngine:
         self.disk.mkdir(parents=True)
         with self.image.open("wb") as file:
             file.truncate(SIZE)
-        _run("mkfs.ext4", "-q", "-E", "lazy_itable_init=0", str(self.image))
-        _run("mount", "-o", "loop,sync", str(self.image), str(self.disk))
+        run("mkfs.ext4", "-q", "-E", "lazy_itable_init=0", str(self.image))
+        run("mount", "-o", "loop,sync", str(self.image), str(self.disk))
 
     @property
     def url(self):
@@ -65,10 +68,11 @@ class DiskEngine:
         """Start the engine; return once it answers.  As after a boot, its run folder is empty."""
         shutil.rmtree(self.folder / "run", ignore_errors=True)
         (self.folder / "pid").unlink(missing_ok=True)
-        argv = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child=SIGKILL"]
-        argv += ["--mount-proc", "sh", "-c", _START, "sh", str(self.folder)]
+        argv = ["unshare", "--net", "--uts", "--mount", "--pid", "--fork", "--kill-child=SIGKILL"]
+        argv += ["--mount-proc", "sh", "-c", self.script, "sh", str(self.folder), self.name]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(argv, stdout=log, stderr=log)
+        self.started()
         end = time.monotonic() + _SECONDS
         while subprocess.run(
             ["docker", "-H", self.url, "version"], capture_output=True, check=False
@@ -79,12 +83,15 @@ class DiskEngine:
         with self.network():
             threading.Thread(target=_know_no_name, args=(_listening(),), daemon=True).start()
 
+    def started(self):
+        """Do what has to be done while the engine starts."""
+
     def _last_words(self):
         return (self.folder / "log").read_text()[-2000:]
 
     def stop(self):
         """Stop the engine as a host does that is shut down."""
-        os.kill(self._pid(), signal.SIGTERM)
+        os.kill(self.pid(), signal.SIGTERM)
         self._process.wait(120)
 
     def cut_power(self):
@@ -92,7 +99,7 @@ class DiskEngine:
         self._process.kill()
         self._process.wait()
 
-    def _pid(self):
+    def pid(self):
         """Return the process id of the engine; raise ProcessLookupError if it does not run."""
         unshared = self._process.pid
         with suppress(FileNotFoundError, IndexError):
@@ -107,29 +114,20 @@ class DiskEngine:
 
     def docker(self, *argv):
         """Run a docker command on this engine; it must succeed."""
-        return _run("docker", "-H", self.url, *argv)
+        return run("docker", "-H", self.url, *argv)
 
     def load(self, *images):
         """Copy images from the engine in use; nothing of them is secret, so without ``sync``."""
-        _run("mount", "-o", "remount,async", str(self.disk))
+        run("mount", "-o", "remount,async", str(self.disk))
         save = subprocess.Popen(["docker", "save", *images], stdout=subprocess.PIPE)
         load = ["docker", "-H", self.url, "load", "-q"]
         subprocess.run(load, stdin=save.stdout, check=True, capture_output=True)
         assert save.wait() == 0
-        _run("mount", "-o", "remount,sync", str(self.disk))
+        run("mount", "-o", "remount,sync", str(self.disk))
 
-    @contextmanager
     def network(self):
         """Let this thread open connections in the containers' network."""
-        there = os.open(f"/proc/{self._pid()}/ns/net", os.O_RDONLY)
-        here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        try:
-            _enter(there)
-            yield
-        finally:
-            _enter(here)
-            os.close(here)
-            os.close(there)
+        return network_of(self.pid())
 
 
 class EngineStack(Stack):
@@ -144,11 +142,33 @@ class EngineStack(Stack):
     def docker(self, *argv):
         return self.engine.docker(*argv)
 
+    @contextmanager
+    def near(self):
+        """Let this thread open connections to the server; give its address."""
+        form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        address = self.docker("inspect", "-f", form, self.container).strip()
+        with self.engine.network():
+            yield address
+
     def run(self, script, *, stdin=""):
         argv = ["docker", "-H", self.engine.url, "exec", "-i", self.container, "sh", "-euc", script]
         done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+
+@contextmanager
+def network_of(pid):
+    """Let this thread open connections in the network of a process."""
+    there = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+    here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        _enter(there)
+        yield
+    finally:
+        _enter(here)
+        os.close(here)
+        os.close(there)
 
 
 @contextmanager
@@ -184,7 +204,8 @@ def _enter(namespace):
         raise OSError(ctypes.get_errno(), "setns")
 
 
-def _run(*argv):
+def run(*argv):
+    """Run a command, which must succeed; return what it printed."""
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(argv)}: {done.stdout}{done.stderr}"
     return done.stdout

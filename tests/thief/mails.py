@@ -9,10 +9,8 @@ import smtplib
 import ssl
 import string
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from email.message import EmailMessage
-
-from tests.thief.engine import EngineStack
 
 USER, OTHER = "user@example.test", "other@example.test"
 ACCOUNTS = [{"address": USER}, {"address": OTHER}]
@@ -67,10 +65,12 @@ def large_mail(mark):
 @contextmanager
 def near(stack):
     """Let this thread open connections to the stack's server; give its address."""
-    form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-    address = stack.docker("inspect", "-f", form, stack.container).strip()
-    with stack.engine.network() if isinstance(stack, EngineStack) else nullcontext():
-        yield address
+    if hasattr(stack, "near"):
+        with stack.near() as address:
+            yield address
+    else:
+        form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        yield stack.docker("inspect", "-f", form, stack.container).strip()
 
 
 def password_of(stack, user):

@@ -1,0 +1,1 @@
+"""The server on a Docker Swarm of real engines."""

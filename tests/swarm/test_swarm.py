@@ -1,0 +1,236 @@
+"""A server on a Swarm: declared, proven, moved by a power cut, and looked for on every disk."""
+
+import json
+import time
+
+import pytest
+
+from tests.stacks import ALL, changed
+from tests.store import valid
+from tests.swarm.cluster import SwarmStack, swarm
+from tests.thief.load import NONE, Stream, faults, read_load, send_load, wait_for_queue
+from tests.thief.mails import ACCOUNTS, install_sieve, look_as_clients, new_mark, send_all
+from tests.thief.search import key_patterns, search, shown
+from tests.thief.test_thief import IMAGES, TWO_KEYS, keys_of
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(3600)]
+
+DEFAULTS = {"image": IMAGES["2.4"], "dialect": "2.4", "accounts": ACCOUNTS}
+FAILOVERS = 20 if ALL else 1
+READABLE_SECONDS = 30
+
+
+def is_readable(stack):
+    """Tell whether a client sees its mail."""
+    try:
+        return read_load(stack)
+    except (OSError, AssertionError):
+        return False
+
+
+def wait_until_readable(stack, seconds):
+    """Return how long it took until a client saw its mail."""
+    start = time.monotonic()
+    while not is_readable(stack):
+        assert time.monotonic() - start < seconds, stack.docker("service", "ps", stack.container)
+        time.sleep(0.2)
+    return time.monotonic() - start
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Three engines: a manager, and two workers that may run the server."""
+    with swarm("swarm", *(IMAGES.values() if ALL else [IMAGES["2.4"]])) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory, cluster):
+    """A proven server on the Swarm; destroyed at the end."""
+    made = SwarmStack(tmp_path_factory.mktemp("swarm"), "swarm", cluster)
+    printed = made.green(**DEFAULTS)
+    assert "mailcrypt-proof: proven" in printed
+    assert "2 nodes ready" in printed
+    yield made
+    made.destroy()
+    assert made.docker("service", "ls", "-q") == ""
+    assert made.docker("secret", "ls", "-q") == ""
+    assert made.docker("config", "ls", "-q") == ""
+
+
+def test_a_second_up_changes_nothing(stack):
+    """Neither the service nor a gate, in an update as in a preview."""
+    printed = stack.green()
+    assert not changed(printed)
+    assert "to update" not in stack.preview()
+
+
+def test_the_commands_find_the_task_on_its_node(stack):
+    """All of them look at the engine of the node that runs the server."""
+    assert stack.verify().returncode == 0
+    status = stack.mailcrypt("status", "--json")
+    assert valid(status.stdout, "status")["verdict"] == "proven"
+    send_load(stack, 3)
+    wait_for_queue(stack)
+    audit = stack.mailcrypt("audit", "--json")
+    assert audit.returncode == 0, audit.stdout + audit.stderr
+    assert valid(audit.stdout, "audit")["by_state"] == {"current": 3}
+    assert stack.mailcrypt("encrypt").returncode == 0
+
+
+def test_exposure_grades_the_managers_by_their_autolock(stack):
+    """Without autolock, the key lies on a manager's disk next to what opens it."""
+    found = json.loads(stack.mailcrypt("exposure", "--json").stdout)
+    [managers] = [one for one in found["findings"] if one["part"] == "Swarm managers"]
+    assert (managers["exposed"], found["grade"]) == ("key", "open")
+    stack.docker("swarm", "update", "--autolock=true")
+    found = json.loads(stack.mailcrypt("exposure", "--json").stdout)
+    [managers] = [one for one in found["findings"] if one["part"] == "Swarm managers"]
+    stack.docker("swarm", "update", "--autolock=false")
+    assert managers["exposed"] == "nothing"
+
+
+def test_the_keys_cannot_be_locked_away(stack):
+    """A task that moves brings them along, so there is nothing to lock or to unlock."""
+    for command in ("lock", "unlock"):
+        done = stack.mailcrypt(command)
+        assert done.returncode != 0
+        assert "always unlocked" in done.stderr
+
+
+def test_a_lost_node_costs_no_accepted_mail(stack):
+    """The power of the task's node is cut under delivery, again and again."""
+    stream, times = Stream(stack), []
+    for _ in range(FAILOVERS):
+        time.sleep(1)
+        node, _ = stack.task()
+        node.cut_power()
+        start = time.monotonic()
+        assert wait_until_readable(stack, 90)
+        times.append(time.monotonic() - start)
+        moved, _ = stack.task()
+        assert moved is not node
+        node.start()
+    stream.stop()
+    wait_for_queue(stack)
+    found = faults(stream.accepted, read_load(stack))
+    print(f"readable again after {min(times):.1f} to {max(times):.1f} s;", len(stream.accepted))
+    assert len(stream.accepted) > FAILOVERS
+    assert not found["missing"]
+    assert not found["bent"]
+    assert max(times) < READABLE_SECONDS, times
+    assert stack.verify().returncode == 0
+    assert changed(stack.green()) == {"mailcrypt-proof"}
+    assert not changed(stack.green())
+
+
+def test_a_node_that_is_cut_off_never_shares_the_mail_with_another(stack):
+    """It runs on with the mail store; the task that replaces it waits, and then takes over."""
+    node, container = stack.task()
+    node.pull_the_plug()
+    end = time.monotonic() + 90
+    while stack.task() is None or stack.task()[0] is node:
+        assert time.monotonic() < end
+        time.sleep(0.5)
+    other, waiting = stack.task()
+    assert "another server has this mail store" in _logs_of(other, waiting)
+    assert "dovecot" not in other.docker("top", waiting)
+    assert "dovecot" in node.docker("top", container)
+    node.plug_in()
+    wait_until_readable(stack, 90)
+    assert stack.verify().returncode == 0
+    stack.green()
+
+
+def _logs_of(node, container):
+    end = time.monotonic() + 30
+    while not (found := node.docker("logs", container)):
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    return found
+
+
+def test_a_lost_manager_does_not_stop_the_server(stack):
+    """Mail comes and goes without it; the commands say what is missing."""
+    mails = stack.cluster.manager
+    mails.cut_power()
+    sent = send_load(stack, 5)
+    assert is_readable(stack)
+    done = stack.verify()
+    assert done.returncode == 2
+    assert "no Docker engine answers" in done.stderr
+    mails.start()
+    wait_until_readable(stack, 60)
+    assert stack.verify().returncode == 0
+    found = faults(sent, read_load(stack))
+    assert found == NONE | {"doubled": found["doubled"]}
+
+
+def test_a_removed_service_comes_back(stack):
+    """Neither up nor a command calls it proven; the hint mends it."""
+    stack.docker("service", "rm", stack.container)
+    done = stack.verify()
+    assert done.returncode == 2
+    assert "the service was removed" in done.stderr
+    assert "pulumi up --refresh" in done.stderr
+    done = stack.mailcrypt("repair", "--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert stack.verify().returncode == 0
+
+
+WRONG = {
+    "unknown node": ({"nodes": {"mail9": "unix:///x"}}, "the Swarm has no node mail9"),
+    "missing path": ({"binds": {"mail": "/nowhere"}}, "/nowhere does not exist"),
+    "only manager": ("manager", "is the Swarm's only manager"),
+    "wrong engine": ("swapped", "the engine there is that of"),
+    "local network": ("local", "driver bridge"),
+}
+
+
+@pytest.mark.parametrize(("change", "words"), WRONG.values(), ids=WRONG.keys())
+def test_what_would_not_work_is_refused_and_the_task_stays(stack, change, words):
+    """Preflight asks the manager and each node."""
+    before, cluster = stack.task(), stack.cluster
+    one, two = cluster.workers
+    if change == "manager":
+        change = {"nodes": {cluster.manager.host_name: cluster.manager.url}}
+    elif change == "swapped":
+        change = {"nodes": {one.host_name: two.url, two.host_name: one.url}}
+    elif change == "local":
+        stack.docker("network", "create", "local")
+        change = {"network": "local"}
+    elif "binds" in change:
+        change = {"binds": {**stack.base["binds"], **change["binds"]}}
+    kept = {name: stack.config.get(name) for name in change}
+    assert words in stack.red(**change)
+    assert stack.task() == before
+    stack.configure(**kept)
+
+
+class TestWholeLife:
+    """Rotation, an upgrade of Dovecot, the way from one machine and the thief of every disk."""
+
+    __test__ = ALL
+
+    def test_from_one_machine_to_the_swarm_and_through_its_life(self, stack, tmp_path):
+        """The same mail all the while; then no node's disk holds a key or a word of any mail."""
+        cluster, mark = stack.cluster, new_mark()
+        one, _ = stack.task()
+        stack.docker("service", "rm", stack.container)
+        machine = dict.fromkeys(("nodes", "placement", "ports"))
+        stack.green(target="machine", dockerHost=one.url, queue="memory", **machine)
+        stack.green(target="swarm")
+        install_sieve(stack)
+        send_all(stack, mark)
+        look_as_clients(stack, mark)
+        keys = keys_of(stack)
+        stack.green(keys=TWO_KEYS)
+        send_all(stack, mark)
+        for node in cluster.workers:
+            node.cut_power()
+            patterns = {"mark": mark.encode()}
+            for number, pem in enumerate(keys_of(stack) + keys):
+                patterns |= {f"{name} {number}": word for name, word in key_patterns(pem).items()}
+            hits = search(node.image, patterns)
+            assert not hits, shown(node.image, hits)
+            node.start()
