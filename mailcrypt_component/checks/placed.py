@@ -12,6 +12,7 @@ from mailcrypt_component.model.errors import UnreachableError
 
 if TYPE_CHECKING:
     from mailcrypt_component.checks.proof.target import Target
+    from mailcrypt_component.docker_api.swarm import Service, Task
     from mailcrypt_component.model.docker_host import DockerHost
     from mailcrypt_component.model.swarm import Swarm
 
@@ -56,14 +57,9 @@ def _find(swarm: Swarm) -> tuple[DockerHost, str]:
             hint="pulumi up --refresh",
         )
     task = find_task(swarm.manager, swarm.service)
-    if task is None or not task.alive or not task.container or service.changing:
-        found = "no node takes its task" if task is None else f"on node {task.node}: {task.fault}"
-        if service.replicas == 0:
-            found = "it was scaled to 0"
-        elif service.changing:
-            found = "an update of it is under way"
+    if task is None or task.fault or not task.container or service.changing:
         raise NotRunningError(
-            found,
+            _reason(service, task),
             where=where,
             expected="a task that runs",
             hint="pulumi up --refresh"
@@ -78,3 +74,13 @@ def _find(swarm: Swarm) -> tuple[DockerHost, str]:
             hint=f"add {task.node} to nodes, or keep the task away from it with placement",
         )
     return swarm.nodes[task.node], task.container
+
+
+def _reason(service: Service, task: Task | None) -> str:
+    if service.replicas == 0:
+        return "it was scaled to 0"
+    if service.changing:
+        return "an update of it is under way"
+    if task is None:
+        return "no node takes its task"
+    return f"on node {task.node}: {task.fault or 'its container is being made'}"

@@ -12,7 +12,7 @@ from mailcrypt_component.docker_api.inspect import ask
 from mailcrypt_component.model.errors import UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from mailcrypt_component.model.docker_host import DockerHost
 
@@ -34,19 +34,18 @@ class Node:
 class Task:
     """The task of a service that is meant to run now.
 
-    ``container`` is empty until the node has made it.  ``alive`` is whether the container runs;
-    ``fault`` is what the node says about a task that does not.
+    ``container`` is empty until the node has made it.  ``fault`` says why it does not run, or why
+    that is not known.
     """
 
     task_id: str
     node: str
     container: str
-    alive: bool
     fault: str
 
     def as_fact(self) -> dict[str, Any]:
         """Return it as plain values that change whenever another container is the server."""
-        return {"node": self.node, "container": self.container, "running": self.alive}
+        return {"node": self.node, "container": self.container, "running": not self.fault}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +90,16 @@ def find_task(manager: DockerHost, service: str) -> Task | None:
     status = newest["Status"]
     names = {node.node_id: node for node in nodes_of(manager)}
     node = names.get(newest["NodeID"])
-    alive = status["State"] in _ALIVE and node is not None and node.ready
+    fault = status.get("Err") or ""
+    if status["State"] not in _ALIVE:
+        fault = fault or f"the task is {status['State']}"
+    elif node is None or not node.ready:
+        fault = "the node does not answer the manager"
     return Task(
         task_id=newest["ID"],
         node=node.host_name if node else newest["NodeID"],
         container=(status.get("ContainerStatus") or {}).get("ContainerID", ""),
-        alive=alive,
-        fault=status.get("Err") or ("" if alive else f"task {status['State']}"),
+        fault=fault,
     )
 
 
@@ -131,11 +133,12 @@ def engine_of_task(
         nodes: The engines that may run it, by the node's host name.
 
     Raises:
-        UnreachableError: The manager does not answer, or no declared node is ready.
+        UnreachableError: The manager does not answer, or no declared node is there and ready.
 
     """
     task = find_task(manager, service)
-    ready = {node.host_name for node in nodes_of(manager) if node.ready}
+    known = known_nodes(manager, nodes)
+    ready = {name for name, node in known.items() if node.ready}
     if task and task.node in nodes and task.node in ready:
         return nodes[task.node]
     for name, host in nodes.items():
@@ -147,6 +150,24 @@ def engine_of_task(
         expected=f"a node that takes tasks ({', '.join(sorted(ready)) or 'there is none'})",
         hint="docker node ls, on a manager, shows the nodes by host name",
     )
+
+
+def known_nodes(manager: DockerHost, declared: Iterable[str]) -> dict[str, Node]:
+    """Return the Swarm's nodes by host name; each declared one must be among them.
+
+    Raises:
+        UnreachableError: The manager does not answer, or does not know a declared node.
+
+    """
+    known = {node.host_name: node for node in nodes_of(manager)}
+    if missing := [name for name in declared if name not in known]:
+        raise UnreachableError(
+            f"the Swarm has no node {', '.join(missing)}",
+            where="nodes",
+            expected=f"host names of {', '.join(sorted(known))}",
+            hint="docker node ls, on a manager, shows them; docker swarm join adds one",
+        )
+    return known
 
 
 def network_id(manager: DockerHost, name: str) -> str:

@@ -168,9 +168,10 @@ class SwarmStack(Stack):
     def near(self):
         """Let this thread open connections to the server; give the node that answers."""
         with network_of(self.cluster.switch.pid):
-            yield next(
-                filter(_answers, (node.address for node in self.cluster.workers)), f"{NET}.9"
-            )
+            answering = filter(_answers, (node.address for node in self.cluster.workers))
+            if not (address := next(answering, None)):
+                raise ConnectionError("no node answers")
+            yield address
 
     def run(self, script, *, stdin=""):
         """Run a shell script in the server; it must succeed."""

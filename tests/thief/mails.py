@@ -92,10 +92,10 @@ def submission(stack, user=USER, timeout=SECONDS):
 
 
 @contextmanager
-def imap(stack, user=USER):
+def imap(stack, user=USER, timeout=SECONDS):
     """Give an authenticated IMAP connection."""
     with near(stack) as address:
-        client = imaplib.IMAP4(address, timeout=SECONDS)
+        client = imaplib.IMAP4(address, timeout=timeout)
     with client:
         client.starttls(_UNVERIFIED)
         client.login(user, password_of(stack, user))

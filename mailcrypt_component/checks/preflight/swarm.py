@@ -9,7 +9,7 @@ import docker.errors
 from mailcrypt_component.checks.preflight.host import check_mounts
 from mailcrypt_component.docker_api.connect import NOT_ANSWERING, connect, explained
 from mailcrypt_component.docker_api.inspect import ask
-from mailcrypt_component.docker_api.swarm import Node, find_service, network_id, nodes_of
+from mailcrypt_component.docker_api.swarm import Node, find_service, known_nodes, network_id
 from mailcrypt_component.model.custody import SERVER_LABEL
 from mailcrypt_component.model.errors import PreflightError, UnreachableError
 from mailcrypt_component.model.identity import STACK_LABEL
@@ -38,8 +38,8 @@ def check_swarm(plan: Plan, say: Callable[[str], object]) -> str:
     swarm = plan.swarm
     if swarm is None:
         return ""
-    known = {node.host_name: node for node in nodes_of(swarm.manager)}
-    _check_nodes(swarm, known)
+    known = known_nodes(swarm.manager, swarm.nodes)
+    _check_managers(swarm, known)
     _check_network(plan, swarm)
     _check_service(plan, swarm)
     away = [name for name in swarm.nodes if not known[name].ready]
@@ -59,15 +59,7 @@ def check_swarm(plan: Plan, say: Callable[[str], object]) -> str:
     return f"{seen}, not looked at since the Swarm lost them: {', '.join(away)}" if away else seen
 
 
-def _check_nodes(swarm: Swarm, known: dict[str, Node]) -> None:
-    missing = [name for name in swarm.nodes if name not in known]
-    if missing:
-        raise PreflightError(
-            f"the Swarm has no node {', '.join(missing)}",
-            where="nodes",
-            expected=f"host names of {', '.join(sorted(known))}",
-            hint="docker node ls, on a manager, shows them; docker swarm join adds one",
-        )
+def _check_managers(swarm: Swarm, known: dict[str, Node]) -> None:
     managers = [node.host_name for node in known.values() if node.manager]
     if len(managers) == 1 and managers[0] in swarm.nodes:
         raise PreflightError(
