@@ -57,7 +57,13 @@ def _find(swarm: Swarm) -> tuple[DockerHost, str]:
             hint="pulumi up --refresh",
         )
     task = find_task(swarm.manager, swarm.service)
-    if task is None or task.fault or not task.container or service.changing:
+    if (
+        task is None
+        or task.fault
+        or not task.container
+        or service.changing
+        or service.replicas == 0
+    ):
         raise NotRunningError(
             _reason(service, task),
             where=where,
