@@ -12,7 +12,7 @@ import pytest
 from tests.stacks import ALL, ROOT, Stack, sweep
 
 # What takes longest comes first, so that no worker is left alone with it at the end.
-LONGEST = ("dialects_and_keys", "sabotage", "rotations", "full_loss", "edits", "life")
+LONGEST = ("swarm", "dialects_and_keys", "sabotage", "rotations", "full_loss", "edits", "life")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

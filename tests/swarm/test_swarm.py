@@ -16,7 +16,8 @@ from tests.thief.test_thief import IMAGES, TWO_KEYS, keys_of
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(3600)]
 
-DEFAULTS = {"image": IMAGES["2.4"], "dialect": "2.4", "accounts": ACCOUNTS}
+FIRST = "2.3" if ALL else "2.4"
+DEFAULTS = {"image": IMAGES[FIRST], "dialect": FIRST, "accounts": ACCOUNTS}
 FAILOVERS = 20 if ALL else 1
 READABLE_SECONDS = 30
 
@@ -51,7 +52,7 @@ def wait_until_readable(stack, seconds):
 @pytest.fixture(scope="module")
 def cluster():
     """Three engines: a manager, and two workers that may run the server."""
-    with swarm("swarm", *(IMAGES.values() if ALL else [IMAGES["2.4"]])) as made:
+    with swarm("swarm", *{IMAGES[FIRST], IMAGES["2.4"]}) as made:
         yield made
 
 
@@ -89,6 +90,24 @@ def test_the_commands_find_the_task_on_its_node(stack):
     assert stack.mailcrypt("encrypt").returncode == 0
 
 
+@pytest.mark.long
+def test_rotation_and_the_step_to_dovecot_2_4_keep_all_mail_readable(stack):
+    """Each replaces the task; former secrets and configs are removed once they are unused."""
+    before = read_load(stack)
+    assert before
+    stack.green(keys=TWO_KEYS)
+    assert len(stack.docker("secret", "ls", "-q").split()) == 2
+    assert read_load(stack) == before
+    stack.green(image=IMAGES["2.4"], dialect="2.4")
+    assert read_load(stack) == before
+    assert stack.mailcrypt("encrypt", "--apply").returncode == 0
+    stack.green(keys=TWO_KEYS[:1])
+    assert len(stack.docker("secret", "ls", "-q").split()) == 1
+    assert read_load(stack) == before
+    assert not changed(stack.green())
+
+
+@pytest.mark.long
 def test_exposure_grades_the_managers_by_their_autolock(stack):
     """Without autolock, the key lies on a manager's disk next to what opens it."""
     found = json.loads(stack.mailcrypt("exposure", "--json").stdout)
@@ -101,6 +120,7 @@ def test_exposure_grades_the_managers_by_their_autolock(stack):
     assert managers["exposed"] == "nothing"
 
 
+@pytest.mark.long
 def test_the_keys_cannot_be_locked_away(stack):
     """A task that moves brings them along, so there is nothing to lock or to unlock."""
     for command in ("lock", "unlock"):
@@ -135,6 +155,7 @@ def test_a_lost_node_costs_no_accepted_mail(stack):
     assert not changed(stack.green())
 
 
+@pytest.mark.long
 def test_a_node_that_is_cut_off_never_shares_the_mail_with_another(stack):
     """It runs on with the mail store; the task that replaces it waits, and then takes over."""
     node, container = stack.task()
@@ -161,6 +182,7 @@ def _logs_of(node, container):
     return found
 
 
+@pytest.mark.long
 def test_a_lost_manager_does_not_stop_the_server(stack):
     """Mail comes and goes without it; the commands say what is missing."""
     mails = stack.cluster.manager
@@ -176,6 +198,7 @@ def test_a_lost_manager_does_not_stop_the_server(stack):
     assert found == NONE | {"doubled": found["doubled"]}
 
 
+@pytest.mark.long
 def test_a_removed_service_comes_back(stack):
     """Neither up nor a command calls it proven; the hint mends it."""
     stack.docker("service", "rm", stack.container)
@@ -197,6 +220,7 @@ WRONG = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("change", "words"), WRONG.values(), ids=WRONG.keys())
 def test_what_would_not_work_is_refused_and_the_task_stays(stack, change, words):
     """Preflight asks the manager and each node."""
@@ -220,6 +244,22 @@ def test_what_would_not_work_is_refused_and_the_task_stays(stack, change, words)
         stack.configure(**kept)
 
 
+@pytest.mark.long
+def test_an_unproven_server_takes_no_mail_on_any_node(stack):
+    """Swarm would start a stopped task anew, so the service is scaled to 0 until it is mended."""
+    configuration = stack.cluster.folder / "config/dovecot.cf"
+    configuration.write_text("crypt_write_algorithm =\n")
+    printed = stack.red(environment={"LOG_LEVEL": "debug"})
+    assert "was stopped and takes no mail" in printed
+    assert stack.task() is None
+    assert "it was scaled to 0" in stack.verify().stderr
+    configuration.unlink()
+    assert "pulumi up --refresh" in printed
+    stack.pulumi("up", "--refresh", "--yes", "--skip-preview", "--stack", stack.name, check=True)
+    assert stack.verify().returncode == 0
+    stack.green(environment=None)
+
+
 class TestWholeLife:
     """Rotation, an upgrade of Dovecot, the way from one machine and the thief of every disk."""
 
@@ -237,7 +277,7 @@ class TestWholeLife:
         send_all(stack, mark)
         look_as_clients(stack, mark)
         keys = keys_of(stack)
-        stack.green(keys=TWO_KEYS)
+        stack.green(keys=[{"name": "k3"}, *stack.config["keys"]])
         send_all(stack, mark)
         for node in cluster.workers:
             node.cut_power()

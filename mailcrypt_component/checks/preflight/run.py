@@ -56,7 +56,7 @@ def run_preflight(
         UnreachableError: The engine or the image did not answer.
 
     """
-    nodes = check_swarm(plan, say) if plan.swarm else ""
+    nodes = check_swarm(plan, previous, say) if plan.swarm else ""
     client = connect(plan.docker_host)
     refuse_second_server(client, plan, previous)
     check_host(client, plan, previous)

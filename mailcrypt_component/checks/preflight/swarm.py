@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import docker.errors
 
-from mailcrypt_component.checks.preflight.host import check_mounts
+from mailcrypt_component.checks.preflight.host import check_mounts, refuse_second_server
 from mailcrypt_component.docker_api.connect import NOT_ANSWERING, connect, explained
 from mailcrypt_component.docker_api.inspect import ask
 from mailcrypt_component.docker_api.swarm import Node, find_service, known_nodes, network_id
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from docker import DockerClient
 
-    from mailcrypt_component.checks.preflight.plan import Plan
+    from mailcrypt_component.checks.preflight.plan import Plan, Previous
     from mailcrypt_component.model.swarm import Swarm
 
 
-def check_swarm(plan: Plan, say: Callable[[str], object]) -> str:
+def check_swarm(plan: Plan, previous: Previous | None, say: Callable[[str], object]) -> str:
     """Check the Swarm, and each node that answers; return what was seen of the nodes.
 
     A node that does not answer is named and does not stop the update: Swarm places no task there.
@@ -53,6 +53,7 @@ def check_swarm(plan: Plan, say: Callable[[str], object]) -> str:
         _check_is_node(client, name)
         _pull(client, plan.image, name, say)
         _refuse_former_server(client, plan, name)
+        refuse_second_server(client, plan, previous)
         check_mounts(client, plan, where=f" on node {name}")
     ready = len(swarm.nodes) - len(away)
     seen = f"; {counted(ready, 'node')} ready"
