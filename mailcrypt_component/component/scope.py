@@ -144,7 +144,10 @@ class Scope:
         host = self.settings.docker_host
         if host is None:
             return None
-        return docker.Provider(f"{self.name}-docker", host=host, opts=self.child())
+        # A provider of another name, so that a stack that moves between one machine and a Swarm
+        # removes each resource from the engine that has it.
+        name = f"{self.name}-manager" if self.settings.is_swarm else f"{self.name}-docker"
+        return docker.Provider(name, host=host, opts=self.child())
 
     def _docker_host(self) -> pulumi.Output[DockerHost]:
         if self.settings.docker_host is not None:

@@ -179,13 +179,16 @@ def _declare_files(
 ) -> tuple[list[Any], list[Any]]:
     """Declare each file; return the references of the service to its secrets and its configs."""
     secrets, configs = [], []
+    # The provider would delete one with a given name first, which the service still uses.
+    new_first = pulumi.ResourceOptions(delete_before_replace=False)
+    opts = pulumi.ResourceOptions.merge(scope.on_engine(depends_on=needs), new_first)
     for one in files:
         kind = docker.Secret if one.secret else docker.ServiceConfig
         made = kind(
             f"{scope.name}-file-{one.name}",
             name=_name_of(scope, one),
             data=one.content.apply(lambda text: b64encode(text.encode()).decode()),
-            opts=scope.on_engine(depends_on=needs),
+            opts=opts,
         )
         file = {"file_name": one.path, "file_mode": one.mode}
         if one.secret:

@@ -160,18 +160,25 @@ def test_a_node_that_is_cut_off_never_shares_the_mail_with_another(stack):
     """It runs on with the mail store; the task that replaces it waits, and then takes over."""
     node, container = stack.task()
     node.pull_the_plug()
+    try:
+        other, waiting = _next_task(stack, node)
+        assert "another server has this mail store" in _logs_of(other, waiting)
+        assert "dovecot" not in other.docker("top", waiting)
+        assert "dovecot" in node.docker("top", container)
+    finally:
+        node.plug_in()
+    wait_until_readable(stack, 90)
+    wait_until_proven(stack)
+    stack.green()
+
+
+def _next_task(stack, former):
+    """Return the node and the container of the task that replaces the one on a node."""
     end = time.monotonic() + 90
-    while stack.task() is None or stack.task()[0] is node:
+    while (found := stack.task()) is None or found[0] is former:
         assert time.monotonic() < end
         time.sleep(0.5)
-    other, waiting = stack.task()
-    assert "another server has this mail store" in _logs_of(other, waiting)
-    assert "dovecot" not in other.docker("top", waiting)
-    assert "dovecot" in node.docker("top", container)
-    node.plug_in()
-    wait_until_readable(stack, 90)
-    assert stack.verify().returncode == 0
-    stack.green()
+    return found
 
 
 def _logs_of(node, container):
@@ -185,17 +192,17 @@ def _logs_of(node, container):
 @pytest.mark.long
 def test_a_lost_manager_does_not_stop_the_server(stack):
     """Mail comes and goes without it; the commands say what is missing."""
-    mails = stack.cluster.manager
-    mails.cut_power()
-    sent = send_load(stack, 5)
-    assert is_readable(stack)
-    done = stack.verify()
+    stack.cluster.manager.cut_power()
+    try:
+        sent = send_load(stack, 5)
+        assert is_readable(stack)
+        done = stack.verify()
+    finally:
+        stack.cluster.manager.start()
     assert done.returncode == 2
     assert "no Docker engine answers" in done.stderr
-    mails.start()
     wait_until_proven(stack)
-    found = faults(sent, read_load(stack))
-    assert found == NONE | {"doubled": found["doubled"]}
+    assert faults(sent, read_load(stack)) == NONE
 
 
 @pytest.mark.long

@@ -39,7 +39,7 @@ def test_the_resources_of_a_server_on_a_swarm_are_these():
     files = ("crypt", "storage", "public", "supervisor", "health", "only")
     assert {name: args.typ for name, args in mocks.resources.items()} == {
         "mail": "mailcrypt:index:MailCryptServer",
-        "mail-docker": "pulumi:providers:docker",
+        "mail-manager": "pulumi:providers:docker",
         "mail-ring": "mailcrypt:index:KeyRing",
         "mail-ring-k1": "tls:index/privateKey:PrivateKey",
         "mail-ring-guard": "pulumi:index:Stash",

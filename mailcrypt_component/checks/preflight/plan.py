@@ -103,7 +103,7 @@ def facts_of(plan: Plan) -> dict[str, Any]:
         "hostname": plan.hostname,
         "variables": sorted(plan.environment),
         "tls": _tls_facts(plan),
-        **({"nodes": sorted(plan.swarm.nodes)} if plan.swarm else {}),
+        **({"nodes": _node_facts(plan.swarm)} if plan.swarm else {}),
     }
 
 
@@ -117,6 +117,14 @@ def previous_of(facts: Mapping[str, Any] | None) -> Previous | None:
         given_up=tuple(facts.get("givenUp") or ()),
         identity=facts.get("identity"),
     )
+
+
+def _node_facts(swarm: Swarm) -> dict[str, str]:
+    """Return the nodes with a digest of their engines' addresses, which may be secret."""
+    return {
+        name: hashlib.sha256(str(host.url).encode()).hexdigest()[:16]
+        for name, host in sorted(swarm.nodes.items())
+    }
 
 
 def _tls_facts(plan: Plan) -> dict[str, str]:
