@@ -92,7 +92,7 @@ class MailCryptServerArgs(TypedDict):
     giveUpKeys: NotRequired[list[str]]
     """Ids of lost keys: mail that is encrypted to them stays unreadable, and is no obstacle."""
     keyCustody: NotRequired[Custody]
-    """Where the private keys lie; default memory (a reboot locks the server), on a Swarm swarm."""
+    """Where the private keys lie; default memory (a reboot locks the server); on a Swarm, swarm."""
     accounts: NotRequired[list[AccountArgs]]
     """Declared accounts; those added with DMS's setup command survive."""
     probeAddress: NotRequired[str]

@@ -24,7 +24,7 @@ def placed(target: Target, *, wait: float = 0.0) -> Target:
 
     Args:
         target: A server; one that is not on a Swarm is returned as it is.
-        wait: Seconds to wait for a task that is being moved or updated.
+        wait: Seconds to wait for a task that is being made, moved or updated.
 
     Raises:
         ServerGoneError: The service does not exist any more.
@@ -41,35 +41,48 @@ def placed(target: Target, *, wait: float = 0.0) -> Target:
             host, container = _find(swarm)
             return replace(target, docker_host=host, container=container)
         except NotRunningError:
-            if time.monotonic() > end:
+            if time.monotonic() > end or service_of(swarm).replicas != 1:
                 raise
             time.sleep(_PAUSE)
 
 
-def _find(swarm: Swarm) -> tuple[DockerHost, str]:
-    where = f"service {swarm.service}"
+def service_of(swarm: Swarm) -> Service:
+    """Return the service.
+
+    Raises:
+        ServerGoneError: It does not exist any more.
+        UnreachableError: The manager does not answer.
+
+    """
     service = find_service(swarm.manager, swarm.service)
     if service is None:
         raise ServerGoneError(
             "the service was removed",
-            where=where,
+            where=f"service {swarm.service}",
             expected="the service of the last update",
             hint="pulumi up --refresh",
         )
+    return service
+
+
+def _find(swarm: Swarm) -> tuple[DockerHost, str]:
+    where = f"service {swarm.service}"
+    service = service_of(swarm)
     task = find_task(swarm.manager, swarm.service)
     if (
         task is None
         or task.fault
         or not task.container
         or service.changing
-        or service.replicas == 0
+        or service.rolled_back
+        or service.replicas != 1
     ):
         raise NotRunningError(
             _reason(service, task),
             where=where,
             expected="a task that runs",
             hint="pulumi up --refresh"
-            if service.replicas == 0
+            if service.replicas != 1 or service.rolled_back
             else f"docker service ps --no-trunc {swarm.service}, on a manager",
         )
     if task.node not in swarm.nodes:
@@ -83,10 +96,12 @@ def _find(swarm: Swarm) -> tuple[DockerHost, str]:
 
 
 def _reason(service: Service, task: Task | None) -> str:
-    if service.replicas == 0:
-        return "it was scaled to 0"
+    if service.replicas != 1:
+        return f"it was scaled to {service.replicas}"
     if service.changing:
         return "an update of it is under way"
+    if service.rolled_back:
+        return "Swarm has gone back to the version before the last update"
     if task is None:
         return "no node takes its task"
     return f"on node {task.node}: {task.fault or 'its container is being made'}"

@@ -104,11 +104,11 @@ def _of_path(path: str, years: bool, progress: Progress) -> Tally:
 
 
 def _of_stack(stack: str, name: str | None, years: bool, progress: Progress) -> Audit:
-    from mailcrypt_component.cli.stack_state import deployed_server  # noqa: PLC0415
+    from mailcrypt_component.cli.stack_state import read_state  # noqa: PLC0415
     from mailcrypt_component.docker_api.connect import connect  # noqa: PLC0415
     from mailcrypt_component.store.volume.census import census  # noqa: PLC0415
 
-    server = deployed_server(stack, name)
+    server = read_state(stack).with_engine(name)
     tally = census(
         connect(server.docker_host),
         server.image,

@@ -69,11 +69,11 @@ def _mails(store: str | None, stack: str | None, name: str | None) -> Iterator[t
 
         yield mails_of(store), fetch_from(store)
         return
-    from mailcrypt_component.cli.stack_state import deployed_server  # noqa: PLC0415
+    from mailcrypt_component.cli.stack_state import read_state  # noqa: PLC0415
     from mailcrypt_component.docker_api.connect import connect  # noqa: PLC0415
     from mailcrypt_component.store.volume.census import opened_volume  # noqa: PLC0415
 
-    server = deployed_server(str(stack), name)
+    server = read_state(str(stack)).with_engine(name)
     client = connect(server.docker_host)
     with opened_volume(client, server.image, server.mail, _DAY) as volume:
         yield volume

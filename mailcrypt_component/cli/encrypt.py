@@ -104,7 +104,7 @@ def _deployed(stack: str, name: str | None) -> tuple[DeployedServer, dict[str, P
     from mailcrypt_component.cli.stack_state import read_state  # noqa: PLC0415
 
     state = read_state(stack)
-    server = state.running(name)
+    server = state.with_engine(name)
     ring = private_keys(state, server) if server.target.private else []
     return server, {one.key_id: one.key for one in ring}
 

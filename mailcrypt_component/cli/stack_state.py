@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mailcrypt_component.checks.placed import placed
 from mailcrypt_component.checks.proof.target import Target, target_of
+from mailcrypt_component.docker_api.swarm import engine_of_task
 from mailcrypt_component.model.errors import SettingsError, UnreachableError
 
 if TYPE_CHECKING:
@@ -97,6 +98,23 @@ class StackState:
         """
         server = self.server(name)
         return replace(server, target=placed(server.target))
+
+    def with_engine(self, name: str | None) -> DeployedServer:
+        """Return a server as ``server`` does; on a Swarm, with a node's engine that answers.
+
+        That is enough to look into its mail store, whether the server runs or not.
+
+        Raises:
+            SettingsError: There is no such server, or there are several to choose from.
+            UnreachableError: The server has not been deployed, or no node takes tasks.
+
+        """
+        server = self.server(name)
+        swarm = server.target.swarm
+        if swarm is None:
+            return server
+        host = engine_of_task(swarm.manager, swarm.service, swarm.nodes)
+        return replace(server, target=replace(server.target, docker_host=host))
 
     def _chosen(self, name: str | None) -> Resource:
         found = self._servers()

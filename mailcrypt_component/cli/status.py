@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from mailcrypt_component.checks.server_state import ServerGoneError, ask_server_state
+from mailcrypt_component.checks.placed import placed
+from mailcrypt_component.checks.server_state import (
+    NotRunningError,
+    ServerGoneError,
+    ask_server_state,
+)
 from mailcrypt_component.checks.verdict import Verdict, last_verdict
 from mailcrypt_component.cli.options import stack_option
-from mailcrypt_component.cli.stack_state import deployed_server
+from mailcrypt_component.cli.stack_state import read_state
 from mailcrypt_component.custody.keeper import is_locked
 from mailcrypt_component.model.errors import MailCryptError, UnreachableError
 from mailcrypt_component.model.words import counted
@@ -53,8 +58,8 @@ class Judgement:
 class Status:
     """A server as it is now.
 
-    ``state`` is None where the container was removed; ``locked``, ``last`` and ``mail`` are
-    None where nothing is known of them.
+    ``state`` is None where there is no container to look at, and ``gone`` says why; ``locked``,
+    ``last`` and ``mail`` are None where nothing is known of them.
     """
 
     server: DeployedServer
@@ -62,11 +67,20 @@ class Status:
     locked: bool | None
     last: LastVerdict | None
     mail: StoredMail | None
+    gone: str = "the container was removed"
+    removed: bool = True
+    """Whether what is gone was removed, and did not only stop."""
+
+    @property
+    def without(self) -> str:
+        """What to say of the container where there is none."""
+        return "removed" if self.removed else "stopped"
 
     def judge(self) -> Judgement:
         """Say whether the server that runs now was proven, and what to do next."""
         if self.state is None:
-            return Judgement(Verdict.NOT_KNOWN, "the container was removed", ("repair",))
+            verdict = Verdict.NOT_KNOWN if self.removed else Verdict.NOT_PROVEN
+            return Judgement(verdict, self.gone, ("repair",))
         if not self.state.running:
             why = f"the container does not run ({self.state.status})"
             return Judgement(Verdict.NOT_PROVEN, why, ("repair",))
@@ -122,7 +136,7 @@ def status(stack: str, server: str | None, as_json: bool) -> None:
     the proof did not hold; 2 removed, unhealthy, not proven since its start, or could not find out.
     """
     try:
-        found = look(deployed_server(stack, server), count=True)
+        found = look(read_state(stack).server(server), count=True)
     except MailCryptError as error:
         click.echo(f"{Verdict.NOT_KNOWN}: {error}", err=True)
         sys.exit(EXIT_CODES[Verdict.NOT_KNOWN])
@@ -143,9 +157,11 @@ def look(server: DeployedServer, *, count: bool) -> Status:
 
     """
     try:
+        server = replace(server, target=placed(server.target))
         state = ask_server_state(server.target)
-    except ServerGoneError:
-        return Status(server, None, None, None, None)
+    except (ServerGoneError, NotRunningError) as error:
+        removed = isinstance(error, ServerGoneError)
+        return Status(server, None, None, None, None, error.found, removed)
     last = last_verdict(state.container)
     if not state.running:
         return Status(server, state, None, last, None)
@@ -179,7 +195,7 @@ def as_dict(found: Status) -> dict[str, Any]:
             "container": server.container_name,
             "image": server.image,
             "dovecot": server.target.dialect.value,
-            "state": state.status if state else "removed",
+            "state": state.status if state else found.without,
             "health": state.health if state else None,
             "started": state.started if state else None,
         },
@@ -218,7 +234,7 @@ def _titled(title: str, lines: list[str]) -> list[tuple[str, str]]:
 def _what_it_does(found: Status, now: float) -> str:
     state = found.state
     if state is None:
-        return "removed"
+        return found.without
     if not state.running:
         return state.status
     health = "" if state.health == "none" else f", {state.health}"

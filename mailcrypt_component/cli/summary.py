@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mailcrypt_component.checks.verdict import Verdict
 from mailcrypt_component.cli.exposure import findings_of
-from mailcrypt_component.cli.stack_state import deployed_server
+from mailcrypt_component.cli.stack_state import read_state
 from mailcrypt_component.cli.status import look
 from mailcrypt_component.exposure.finding import Exposed, grade_of
 from mailcrypt_component.model.errors import MailCryptError, UnreachableError
@@ -23,7 +23,7 @@ def summary(stack: str) -> str:
         MailCryptError: The server does not run, or was not proven since its start.
 
     """
-    server = deployed_server(stack, None)
+    server = read_state(stack).server(None)
     judgement = look(server, count=False).judge()
     if judgement.verdict is not Verdict.PROVEN:
         raise UnreachableError(

@@ -49,22 +49,14 @@ class ContainerParts:
 
 @dataclass(frozen=True)
 class ServerFile:
-    """A file in the server's container.
-
-    ``digest`` changes whenever the content does, and reveals nothing of a secret one.
-    """
+    """A file in the server's container; ``key_id`` is that of a key of the ring."""
 
     name: str
     path: str
     content: pulumi.Output[str]
     mode: int
-    digest: pulumi.Output[str] | None = None
-    """Of a secret file; the digest of any other follows from its content."""
-
-    @property
-    def secret(self) -> bool:
-        """Whether the file holds a private key."""
-        return self.digest is not None
+    secret: bool = False
+    key_id: pulumi.Output[str] | None = None
 
 
 def environment(settings: Settings, parts: ContainerParts) -> Mapping[str, Any]:
@@ -100,7 +92,7 @@ def server_files(settings: Settings, parts: ContainerParts) -> list[ServerFile]:
         chain, private_key = parts.certificate
         files.append(_plain("certificate", f"{dms.TLS_DIR}/certificate.pem", chain))
         key_path = f"{dms.TLS_DIR}/private.pem"
-        files.append(ServerFile("tls", key_path, private_key, 0o600, chain))
+        files.append(ServerFile("tls", key_path, private_key, 0o600, secret=True))
     return files
 
 
@@ -116,7 +108,14 @@ def _private_key(ring: KeyRing, index: int, name: str) -> ServerFile:
         return key.private_pem
 
     key_id = ring.key_ids.apply(lambda ids: ids[index])
-    return ServerFile(f"key-{name}", private_path(name), ring.keys.apply(pem_of), 0o600, key_id)
+    return ServerFile(
+        f"key-{name}",
+        private_path(name),
+        ring.keys.apply(pem_of),
+        0o600,
+        secret=True,
+        key_id=key_id,
+    )
 
 
 def _ring_file(parts: ContainerParts) -> pulumi.Output[str]:

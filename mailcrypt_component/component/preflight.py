@@ -26,6 +26,7 @@ def declare_preflight(scope: Scope, parts: ContainerParts) -> pulumi.Stash:
         host=scope.docker_host,
         manager=scope.manager,
         nodes=scope.nodes,
+        nodes_now=scope.nodes_now(),
         image=parts.image,
         files=parts.config.files,
         dialect=parts.config.dialect,
@@ -79,7 +80,10 @@ def _plan(server: str, found: Mapping[str, Any]) -> Plan:
         deadline=settings.deadline,
         count_deadline=settings.count_deadline,
         version_1_ids=tuple(found["version_1_ids"]),
-        swarm=Swarm(found["manager"], server, found["nodes"]) if settings.is_swarm else None,
+        swarm=Swarm(found["manager"], server, found["nodes"], settings.placement)
+        if settings.is_swarm
+        else None,
+        nodes_now=tuple(found["nodes_now"]),
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 import pulumi
@@ -15,7 +16,12 @@ from mailcrypt_component.docker_api.inspect import (
     inspect_image,
     kernel_version,
 )
-from mailcrypt_component.docker_api.swarm import engine_of_task, find_task
+from mailcrypt_component.docker_api.swarm import (
+    engine_of_task,
+    find_service,
+    find_task,
+    nodes_that_take_tasks,
+)
 from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.read_settings import read_settings
 from mailcrypt_component.model.settings import Settings
@@ -49,9 +55,7 @@ class Scope:
         self._provider = self._make_provider()
         self.manager = self._docker_host()
         """The engine of the resources; secret."""
-        self.nodes = pulumi.Output.secret(dict(settings.nodes)).apply(
-            lambda nodes: {name: once_known(_declared_host, url) for name, url in nodes.items()}
-        )
+        self.nodes = self._nodes()
         """The engines of the Swarm's nodes, by host name; secret, empty on one machine."""
         self.docker_host = self._engine_of_task() if settings.is_swarm else self.manager
         """The engine that runs the server, which the gates ask; secret."""
@@ -84,8 +88,15 @@ class Scope:
         """Return the service's task as it is now, in previews and in every update; see ``now``."""
         if is_mocked():
             return pulumi.Output.from_input({"id": service.id})
-        asked = pulumi.Output.all(self.manager, self.full_name, service.id)
-        return public(asked.apply(lambda found: once_known(_task_now, *found[:2])))
+        asked = pulumi.Output.all(self.manager, self.full_name, self.nodes, service.id)
+        return public(asked.apply(lambda found: once_known(_task_now, *found[:3])))
+
+    def nodes_now(self) -> pulumi.Output[list[str]]:
+        """Return the declared nodes that take tasks now; empty on one machine."""
+        if is_mocked() or not self.settings.is_swarm:
+            return pulumi.Output.from_input([])
+        asked = pulumi.Output.all(self.manager, self.nodes)
+        return public(asked.apply(lambda both: once_known(nodes_that_take_tasks, *both)))
 
     def now(self, container: docker.Container) -> pulumi.Output[Any]:
         """Return the current state of a container, in previews and in every update.
@@ -133,6 +144,16 @@ class Scope:
             f"{self.name}-image", name=image, keep_locally=True, opts=self.on_engine()
         )
         return pulled.image_id
+
+    def _nodes(self) -> pulumi.Output[dict[str, DockerHost]]:
+        """Return each node's engine, with the manager's certificates and SSH options."""
+
+        def read(found: Sequence[Any]) -> dict[str, DockerHost]:
+            manager, urls = found
+            return {name: replace(manager, url=url) for name, url in urls.items()}
+
+        named = pulumi.Output.all(self.manager, dict(self.settings.nodes)).apply(read)
+        return pulumi.Output.secret(named)
 
     def _engine_of_task(self) -> pulumi.Output[DockerHost]:
         if is_mocked():
@@ -190,9 +211,19 @@ def _address(url: str | None, context: str | None) -> str | None:
     return endpoint_of_context(context) if context and not is_mocked() else url
 
 
-def _task_now(manager: DockerHost, service: str) -> dict[str, Any] | None:
-    found = find_task(manager, service)
-    return found.as_fact() if found else None
+def _task_now(
+    manager: DockerHost, name: str, nodes: Mapping[str, DockerHost]
+) -> dict[str, Any] | None:
+    service, task = find_service(manager, name), find_task(manager, name)
+    if service is None or task is None:
+        return None
+    asked = task.container and not task.fault and task.node in nodes
+    found = inspect_container(nodes[task.node], task.container) if asked else None
+    return {
+        "version": service.version,  # Someone else's update makes another one.
+        "node": task.node,
+        "container": found.as_fact() if found else None,
+    }
 
 
 def _container_now(docker_host: DockerHost, container_id: str) -> dict[str, Any] | None:

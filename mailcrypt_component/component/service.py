@@ -1,10 +1,10 @@
 """Declares the mail server as a Docker Swarm service: one task, on one node at a time.
 
-Private keys are Swarm secrets, other files Swarm configs.  Both are immutable, so the name of each
-ends in a digest: a change makes a new one, updates the service, and then removes the old one.
+Private keys are Swarm secrets, other files Swarm configs.  Both are immutable: a change makes a new
+one, updates the service, and then removes the old one.  So Pulumi names each, by its resource and a
+random end; a secret's label says which key it holds.
 """
 
-import hashlib
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -29,9 +29,10 @@ from mailcrypt_component.model.identity import STACK_LABEL
 from mailcrypt_component.model.settings import BIND_TARGETS, Settings
 from mailcrypt_component.model.swarm import ONLY_SERVER_SCRIPT
 
-_DIGITS: Final = 12
-_LONGEST_NAME: Final = 64
-"""Of a secret or a config."""
+KEY_LABEL: Final = "mailcrypt.key"
+"""The label of a secret that holds a private key; its value is the key's id."""
+_LEAST_START: Final = 180
+"""Seconds: DMS goes through the whole mail store when it first starts."""
 _START: Final = ["supervisord", "-c", "/etc/supervisor/supervisord.conf"]
 """The command of DMS's image, which the script that waits for the mail store starts."""
 
@@ -50,7 +51,12 @@ def declare_service(
         task_spec={
             "container_spec": {
                 "image": parts.image,
-                "commands": ["/usr/bin/dumb-init", "--", ONLY_SERVER_SCRIPT],
+                "commands": [
+                    "/usr/bin/dumb-init",
+                    "--",
+                    ONLY_SERVER_SCRIPT,
+                    parts.stores.identity,
+                ],
                 "args": _START,
                 "hostname": settings.hostname,
                 "env": environment(settings, parts),
@@ -66,7 +72,7 @@ def declare_service(
                     "interval": "5s",
                     "timeout": "10s",
                     "retries": 3,
-                    "start_period": _duration(60),
+                    "start_period": _duration(max(settings.deadline, _LEAST_START)),
                 },
                 "stop_grace_period": _duration(settings.stop_grace),
             },
@@ -80,7 +86,9 @@ def declare_service(
         update_config={"order": "stop-first", "failure_action": "rollback", "monitor": "10s"},
         rollback_config={"order": "stop-first"},
         converge_config={"delay": "1s", "timeout": f"{settings.deadline + settings.stop_grace}s"},
-        opts=scope.on_engine(depends_on=needs),
+        opts=pulumi.ResourceOptions.merge(
+            scope.on_engine(depends_on=needs), pulumi.ResourceOptions(delete_before_replace=True)
+        ),
     )
 
 
@@ -136,10 +144,9 @@ def _mounts(scope: Scope, parts: ContainerParts) -> list[Any]:
     sources: Mapping[str, Any] = {**parts.stores.sources, **settings.binds}
     mounts = [_mount(source, BIND_TARGETS[store]) for store, source in sources.items()]
     mounts += [_mount(one.source, one.target, read_only=one.read_only) for one in settings.mounts]
-    noswap = scope.has_noswap().apply(lambda has: ",noswap" if has else "")
-    mounts += [_memory(target, options, noswap) for target, options in TMPFS.items()]
+    mounts += [_memory(target, options) for target, options in TMPFS.items()]
     mounts += [
-        _memory(volume.target, f"size={volume.size}m,mode={volume.mode}", noswap)
+        _memory(volume.target, f"size={volume.size}m,mode={volume.mode}")
         for volume in memory_volumes(settings).values()
     ]
     return mounts
@@ -155,21 +162,18 @@ def _mount(source: pulumi.Input[str], target: str, *, read_only: bool = False) -
     }
 
 
-def _memory(target: str, options: str, noswap: pulumi.Output[str]) -> Any:
+def _memory(target: str, options: str) -> Any:
     """Return the mount of a nameless tmpfs volume, which is gone with its task.
 
-    A mount of the type tmpfs would allow neither programs in it nor the option noswap.
+    A mount of the type tmpfs would allow no programs in it.  Secrets can be swapped out whatever
+    the options of a volume, so preflight refuses a node that has swap.
     """
     return {
         "type": "volume",
         "target": target,
         "volume_options": {
             "driver_name": "local",
-            "driver_options": {
-                "type": "tmpfs",
-                "device": "tmpfs",
-                "o": noswap.apply(lambda last: f"{options}{last}"),
-            },
+            "driver_options": {"type": "tmpfs", "device": "tmpfs", "o": options},
         },
     }
 
@@ -179,35 +183,16 @@ def _declare_files(
 ) -> tuple[list[Any], list[Any]]:
     """Declare each file; return the references of the service to its secrets and its configs."""
     secrets, configs = [], []
-    # The provider would delete one with a given name first, which the service still uses.
-    new_first = pulumi.ResourceOptions(delete_before_replace=False)
-    opts = pulumi.ResourceOptions.merge(scope.on_engine(depends_on=needs), new_first)
+    opts = scope.on_engine(depends_on=needs)
     for one in files:
-        kind = docker.Secret if one.secret else docker.ServiceConfig
-        made = kind(
-            f"{scope.name}-file-{one.name}",
-            name=_name_of(scope, one),
-            data=one.content.apply(lambda text: b64encode(text.encode()).decode()),
-            opts=opts,
-        )
+        name = f"{scope.name}-file-{one.name}"
+        data = one.content.apply(lambda text: b64encode(text.encode()).decode())
         file = {"file_name": one.path, "file_mode": one.mode}
         if one.secret:
-            secrets.append({"secret_id": made.id, "secret_name": made.name, **file})
+            labels: list[Any] = [{"label": KEY_LABEL, "value": one.key_id}] if one.key_id else []
+            secret = docker.Secret(name, data=data, labels=labels, opts=opts)
+            secrets.append({"secret_id": secret.id, "secret_name": secret.name, **file})
         else:
-            configs.append({"config_id": made.id, "config_name": made.name, **file})
+            config = docker.ServiceConfig(name, data=data, opts=opts)
+            configs.append({"config_id": config.id, "config_name": config.name, **file})
     return secrets, configs
-
-
-def _name_of(scope: Scope, file: ServerFile) -> pulumi.Output[str]:
-    """Return the name of a file's secret or config; that of a private key ends in the key's id."""
-    kind = "key" if file.name.startswith("key-") else file.name
-    head = scope.full_name[: _LONGEST_NAME - _DIGITS - len(kind) - 2]
-    text = file.digest if file.digest is not None else file.content
-    digest = text.apply(
-        lambda found: (
-            found[:_DIGITS]
-            if kind == "key"
-            else hashlib.sha256(found.encode()).hexdigest()[:_DIGITS]
-        )
-    )
-    return public(pulumi.Output.concat(head, "-", kind, "-", digest))

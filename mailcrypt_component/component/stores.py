@@ -64,7 +64,8 @@ def declare_network(scope: Scope, claim: pulumi.Resource) -> pulumi.Output[str]:
         return pulumi.Output.from_input(scope.settings.network)
     made = docker.Network(
         f"{scope.name}-network",
-        name=scope.full_name,
+        # Not the same name: an overlay stays on a node for a while after its last task.
+        name=f"{scope.full_name}-swarm" if scope.settings.is_swarm else scope.full_name,
         driver="overlay" if scope.settings.is_swarm else None,
         attachable=True if scope.settings.is_swarm else None,
         opts=scope.on_engine(depends_on=[claim]),

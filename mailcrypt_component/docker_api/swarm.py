@@ -12,7 +12,7 @@ from mailcrypt_component.docker_api.inspect import ask
 from mailcrypt_component.model.errors import UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mailcrypt_component.model.docker_host import DockerHost
 
@@ -22,12 +22,32 @@ _CHANGING: Final = ("updating", "rollback_started")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node of the Swarm; ``ready`` means that it answers the manager and takes tasks."""
+    """A node of the Swarm.
+
+    ``answers`` is whether it answers the manager, ``takes_tasks`` whether new tasks may go there,
+    too.  ``properties`` are what a constraint can name, such as ``node.role``.
+    """
 
     node_id: str
     host_name: str
-    ready: bool
-    manager: bool
+    answers: bool
+    takes_tasks: bool
+    properties: Mapping[str, str]
+
+    @property
+    def is_manager(self) -> bool:
+        """Whether it manages the Swarm."""
+        return self.properties["node.role"] == "manager"
+
+    def meets(self, constraints: Sequence[str]) -> bool:
+        """Tell whether a task with these constraints may run there."""
+        return all(map(self._meets, constraints))
+
+    def _meets(self, constraint: str) -> bool:
+        equal = "==" in constraint
+        name, _, value = constraint.partition("==" if equal else "!=")
+        found = self.properties.get(name.strip(), "")
+        return (found.lower() == value.strip().lower()) == equal
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +63,25 @@ class Task:
     container: str
     fault: str
 
-    def as_fact(self) -> dict[str, Any]:
-        """Return it as plain values that change whenever another container is the server."""
-        return {"node": self.node, "container": self.container, "running": not self.fault}
-
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service: its labels, whether an update of it is under way, and its replicas."""
+    """A service: its labels and replicas, and Docker's word for the state of its last update."""
 
     labels: Mapping[str, str]
-    changing: bool
     replicas: int
+    update: str
+    version: int
+
+    @property
+    def changing(self) -> bool:
+        """Whether an update of it is under way."""
+        return self.update in _CHANGING
+
+    @property
+    def rolled_back(self) -> bool:
+        """Whether Swarm has gone back to what the service was before its last update."""
+        return self.update.startswith("rollback")
 
 
 def find_service(manager: DockerHost, name: str) -> Service | None:
@@ -71,7 +98,7 @@ def find_service(manager: DockerHost, name: str) -> Service | None:
     spec = found["Spec"]
     state = (found.get("UpdateStatus") or {}).get("State", "")
     replicas = spec["Mode"].get("Replicated", {}).get("Replicas", 0)
-    return Service(spec.get("Labels") or {}, state in _CHANGING, int(replicas))
+    return Service(spec.get("Labels") or {}, int(replicas), state, found["Version"]["Index"])
 
 
 def find_task(manager: DockerHost, service: str) -> Task | None:
@@ -81,9 +108,8 @@ def find_task(manager: DockerHost, service: str) -> Task | None:
         UnreachableError: The engine does not answer, or is no manager.
 
     """
-    wanted = {"service": [service], "desired-state": ["running"]}
-    tasks = ask(manager, f"/tasks?filters={quote(json.dumps(wanted))}")
-    assigned = [task for task in tasks or [] if task.get("NodeID")]
+    tasks = _tasks(manager, {"service": [service], "desired-state": ["running"]})
+    assigned = [task for task in tasks if task.get("NodeID")]
     if not assigned:
         return None
     newest = max(assigned, key=lambda task: str(task["CreatedAt"]))
@@ -93,7 +119,7 @@ def find_task(manager: DockerHost, service: str) -> Task | None:
     fault = status.get("Err") or ""
     if status["State"] not in _ALIVE:
         fault = fault or f"the task is {status['State']}"
-    elif node is None or not node.ready:
+    elif node is None or not node.answers:
         fault = "the node does not answer the manager"
     return Task(
         task_id=newest["ID"],
@@ -101,6 +127,21 @@ def find_task(manager: DockerHost, service: str) -> Task | None:
         container=(status.get("ContainerStatus") or {}).get("ContainerID", ""),
         fault=fault,
     )
+
+
+def has_live_task(manager: DockerHost, service: str) -> bool:
+    """Tell whether any task of a service still runs, meant to or not.
+
+    Raises:
+        UnreachableError: The engine does not answer, or is no manager.
+
+    """
+    found = _tasks(manager, {"service": [service]})
+    return any(task["Status"]["State"] in _ALIVE for task in found)
+
+
+def _tasks(manager: DockerHost, wanted: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return ask(manager, f"/tasks?filters={quote(json.dumps(wanted))}") or []
 
 
 def nodes_of(manager: DockerHost) -> tuple[Node, ...]:
@@ -114,12 +155,34 @@ def nodes_of(manager: DockerHost) -> tuple[Node, ...]:
     return tuple(
         Node(
             node_id=node["ID"],
-            host_name=node["Description"]["Hostname"],
-            ready=node["Status"]["State"] == "ready" and node["Spec"]["Availability"] == "active",
-            manager=node["Spec"]["Role"] == "manager",
+            host_name=_host_name(node),
+            answers=node["Status"]["State"] == "ready",
+            takes_tasks=node["Status"]["State"] == "ready"
+            and node["Spec"]["Availability"] == "active",
+            properties=_properties(node),
         )
         for node in ask(manager, "/nodes") or []
     )
+
+
+def _host_name(node: Mapping[str, Any]) -> str:
+    """Return a node's host name; an empty text if it joined and never connected."""
+    return str((node.get("Description") or {}).get("Hostname", ""))
+
+
+def _properties(node: Mapping[str, Any]) -> dict[str, str]:
+    spec, description = node["Spec"], node.get("Description") or {}
+    labels = (description.get("Engine") or {}).get("Labels") or {}
+    platform = description.get("Platform") or {}
+    return {
+        "node.id": node["ID"],
+        "node.hostname": _host_name(node),
+        "node.role": spec["Role"],
+        "node.platform.os": platform.get("OS", ""),
+        "node.platform.arch": platform.get("Architecture", ""),
+        **{f"node.labels.{name}": value for name, value in (spec.get("Labels") or {}).items()},
+        **{f"engine.labels.{name}": value for name, value in labels.items()},
+    }
 
 
 def engine_of_task(
@@ -138,18 +201,30 @@ def engine_of_task(
     """
     task = find_task(manager, service)
     known = known_nodes(manager, nodes)
-    ready = {name for name, node in known.items() if node.ready}
-    if task and task.node in nodes and task.node in ready:
+    if task and task.node in nodes and known[task.node].answers:
         return nodes[task.node]
     for name, host in nodes.items():
-        if name in ready:
+        if known[name].takes_tasks:
             return host
+    takers = [name for name, node in known.items() if node.takes_tasks]
     raise UnreachableError(
-        f"of {', '.join(nodes)}, none is ready",
+        f"none of {', '.join(nodes)} takes a task",
         where="nodes",
-        expected=f"a node that takes tasks ({', '.join(sorted(ready)) or 'there is none'})",
+        expected=f"a node that is ready and active ({', '.join(sorted(takers)) or 'none is'})",
         hint="docker node ls, on a manager, shows the nodes by host name",
     )
+
+
+def nodes_that_take_tasks(manager: DockerHost, declared: Iterable[str]) -> list[str]:
+    """Return the declared nodes that are ready and active.
+
+    Raises:
+        UnreachableError: The manager does not answer, or does not know a declared node.
+
+    """
+    names = sorted(declared)
+    known = known_nodes(manager, names)
+    return [name for name in names if known[name].takes_tasks]
 
 
 def known_nodes(manager: DockerHost, declared: Iterable[str]) -> dict[str, Node]:
@@ -159,7 +234,9 @@ def known_nodes(manager: DockerHost, declared: Iterable[str]) -> dict[str, Node]
         UnreachableError: The manager does not answer, or does not know a declared node.
 
     """
-    known = {node.host_name: node for node in nodes_of(manager)}
+    # A machine that was set up anew and joined again is there twice; the one that answers counts.
+    found = sorted(nodes_of(manager), key=lambda node: node.answers)
+    known = {node.host_name: node for node in found if node.host_name}
     if missing := [name for name in declared if name not in known]:
         raise UnreachableError(
             f"the Swarm has no node {', '.join(missing)}",

@@ -34,7 +34,7 @@ def read_nodes(
     elif nodes or placement:
         raw.fault(
             "nodes" if nodes else "placement",
-            "given with target machine",
+            "set, but target is machine",
             "target: swarm, or none of them",
             "pulumi config set mailcrypt:target swarm",
         )

@@ -24,6 +24,9 @@ class Platform(StrEnum):
 SERVICE_LABEL: Final = "com.docker.swarm.service.name"
 """Docker's label of every container that a service has made."""
 
+LOCK_PATH: Final = "/var/mail/.mailcrypt-server"
+"""The file that a task locks while it has the mail store."""
+
 ONLY_SERVER_SCRIPT: Final = "/usr/local/bin/mailcrypt-only-server"
 """Starts the server in a task as soon as no other task has the mail store."""
 
@@ -33,12 +36,14 @@ class Swarm:
     """Where the task of a server's service may run.
 
     ``manager`` is the engine that the resources are declared on, ``nodes`` the engines that may run
-    the task, by the host name that ``docker node ls`` shows.
+    the task, by the host name that ``docker node ls`` shows.  ``placement`` are the constraints of
+    the service.
     """
 
     manager: DockerHost
     service: str
     nodes: Mapping[str, DockerHost]
+    placement: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain values for ``swarm_of``."""

@@ -11,7 +11,7 @@ from mailcrypt_component.checks.server_state import NotRunningError, ServerGoneE
 from mailcrypt_component.component.service import _duration
 from mailcrypt_component.dialects.dialect import Dialect
 from mailcrypt_component.docker_api import swarm as docker_swarm
-from mailcrypt_component.docker_api.swarm import engine_of_task, find_task
+from mailcrypt_component.docker_api.swarm import engine_of_task, find_task, known_nodes
 from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.errors import SettingsErrors, UnreachableError
 from mailcrypt_component.model.read_settings import read_settings
@@ -59,11 +59,12 @@ def test_the_resources_of_a_server_on_a_swarm_are_these():
 
 
 def test_private_keys_are_swarm_secrets_and_nowhere_else():
-    """Each is named by its key's id, secret in the state, and a file for root alone."""
+    """Each is labelled with its key's id, secret in the state, and a file for root alone."""
     mocks, found = declare(**SWARM, keys=TWO_KEYS)
     for name, key_id in zip(("k2", "k1"), found["key_ids"], strict=True):
         inputs = mocks.resources[f"mail-file-key-{name}"].inputs
-        assert inputs["name"] == f"mail-test-key-{key_id[:12]}"
+        assert inputs["labels"] == [{"label": "mailcrypt.key", "value": key_id}]
+        assert "name" not in inputs, "a former secret is removed only after the service is updated"
         assert set(inputs["data"]) == {SECRET_MARK, "value"}
         assert b"BEGIN PRIVATE KEY" in b64decode(inputs["data"]["value"])
     secrets = service_of(mocks)["taskSpec"]["containerSpec"]["secrets"]
@@ -86,7 +87,7 @@ def test_what_must_not_be_shared_or_hidden():
     assert {port["publishMode"] for port in service["endpointSpec"]["ports"]} == {"host"}
     assert len(service["endpointSpec"]["ports"]) == 5
     container = service["taskSpec"]["containerSpec"]
-    assert container["commands"][-1] == "/usr/local/bin/mailcrypt-only-server"
+    assert container["commands"][-2] == "/usr/local/bin/mailcrypt-only-server"
     assert service["taskSpec"]["placement"]["constraints"] == ["node.role==worker"]
 
 
@@ -110,7 +111,6 @@ def test_stores_are_paths_and_memory_is_the_tasks_own():
     for mount in memory:
         options = mount["volumeOptions"]["driverOptions"]
         assert options["type"] == "tmpfs"
-        assert options["o"].endswith(",noswap")
 
 
 def test_the_commands_are_told_the_manager_and_the_nodes():
@@ -186,7 +186,7 @@ class Manager:
 
 def service(replicas=1, update=""):
     spec = {"Mode": {"Replicated": {"Replicas": replicas}}, "Labels": {"mailcrypt.stack": "x"}}
-    return {"Spec": spec, "UpdateStatus": {"State": update}}
+    return {"Spec": spec, "UpdateStatus": {"State": update}, "Version": {"Index": 7}}
 
 
 def task(number, node_id, state="running", created="2026-01-01", error=""):
@@ -240,6 +240,11 @@ def test_a_target_is_the_task_that_runs_now(manager):
 
 NOT_RUNNING = {
     "scaled to 0": (lambda m: m.services.update(mail=service(0)), "it was scaled to 0"),
+    "scaled to 2": (lambda m: m.services.update(mail=service(2)), "it was scaled to 2"),
+    "rolled back": (
+        lambda m: m.services.update(mail=service(1, "rollback_completed")),
+        "Swarm has gone back to the version before",
+    ),
     "updating": (lambda m: m.services.update(mail=service(1, "updating")), "an update of it"),
     "no task": (lambda m: m.tasks.clear(), "no node takes its task"),
     "node lost": (lambda m: m.nodes[0]["Status"].update(State="down"), "does not answer the manag"),
@@ -287,9 +292,9 @@ def test_gates_ask_the_node_of_the_task_else_one_that_is_ready(manager):
     assert engine_of_task(MANAGER, "mail", NODES) == NODES["mail1"]
     manager.nodes[0] = node("id1", "mail1", state="down")
     assert engine_of_task(MANAGER, "mail", NODES) == NODES["mail2"]
-    assert find_task(MANAGER, "mail").as_fact()["running"] is False
+    assert find_task(MANAGER, "mail").fault
     manager.nodes[1] = node("id2", "mail2", availability="drain")
-    with pytest.raises(UnreachableError, match="of mail1, mail2, none is ready"):
+    with pytest.raises(UnreachableError, match="none of mail1, mail2 takes a task"):
         engine_of_task(MANAGER, "mail", NODES)
     with pytest.raises(UnreachableError, match="the Swarm has no node mail3"):
         engine_of_task(MANAGER, "mail", {**NODES, "mail3": MANAGER})
@@ -299,3 +304,35 @@ def test_a_target_survives_its_way_through_the_state():
     """Commands read it as JSON."""
     facts = json.loads(json.dumps(target().swarm.as_json()))
     assert swarm_of(facts) == target().swarm
+
+
+def test_a_paused_node_still_runs_its_task(manager):
+    """It takes no new one; only a node that does not answer is lost."""
+    manager.nodes[0] = node("id1", "mail1", availability="pause")
+    assert placed(target()).docker_host == NODES["mail1"]
+
+
+def test_of_two_nodes_with_one_name_the_one_that_answers_counts(manager):
+    """A machine that was set up anew joins again; and one that never connected has no name."""
+    manager.nodes.append(node("id9", "mail2", state="down"))
+    manager.nodes.append({**node("id8", ""), "Description": {}})
+    assert known_nodes(MANAGER, NODES)["mail2"].answers
+
+
+@pytest.mark.parametrize(
+    ("constraints", "meets"),
+    [
+        ([], True),
+        (["node.role==worker"], True),
+        (["node.role == manager"], False),
+        (["node.hostname!=mail1"], False),
+        (["node.labels.mail==yes", "node.role!=manager"], True),
+        (["node.labels.disk==ssd"], False),
+        (["node.labels.disk!=ssd"], True),
+        (["engine.labels.rack==a"], False),
+    ],
+)
+def test_constraints_are_read_as_swarm_reads_them(manager, constraints, meets):
+    """A node that no one looked at must not be one that Swarm can choose."""
+    manager.nodes[0]["Spec"]["Labels"] = {"mail": "yes"}
+    assert known_nodes(MANAGER, NODES)["mail1"].meets(constraints) == meets

@@ -44,9 +44,18 @@ def check_host(client: DockerClient, plan: Plan, previous: Previous | None) -> N
 
     """
     _check_name(client, plan, previous)
-    if plan.swarm is None:
-        _check_network(client, plan)
-        _check_volumes(client, plan)
+    _check_network(client, plan)
+    _check_volumes(client, plan)
+    try_start(client, plan, previous)
+
+
+def try_start(client: DockerClient, plan: Plan, previous: Previous | None, where: str = "") -> None:
+    """Start a container with the planned mounts and ports that ends at once.
+
+    Raises:
+        PreflightError: The planned container would not start; ``where`` ends the setting's name.
+
+    """
     wanted = _new_bindings(client, plan, previous)
     ports: dict[str, list[tuple[str, int]]] = {}
     for port in wanted:
@@ -68,27 +77,7 @@ def check_host(client: DockerClient, plan: Plan, previous: Previous | None) -> N
     except UnreachableError as error:
         if error.where == "image":
             raise
-        raise _refusal(plan, wanted, error) from None
-
-
-def check_mounts(client: DockerClient, plan: Plan, *, where: str) -> None:
-    """Start a container with all mounts that ends at once.
-
-    Raises:
-        PreflightError: A path or a volume is missing there; ``where`` ends the setting's name.
-
-    """
-    try:
-        with throwaway(
-            client,
-            plan.image,
-            mounts=planned_mounts(plan),
-            purpose="preflight",
-            waiting=["true"],
-        ):
-            pass
-    except UnreachableError as error:
-        refusal = _refusal(plan, [], error)
+        refusal = _refusal(plan, wanted, error)
         raise PreflightError(
             refusal.found,
             where=f"{refusal.where}{where}",
@@ -246,7 +235,8 @@ def refuse_second_server(client: DockerClient, plan: Plan, previous: Previous | 
     own = set()
     for container in own_containers(client, plan, previous):
         own.add(container.id)
-        if plan.swarm is None and (service := container.labels.get(SERVICE_LABEL)):
+        service = container.labels.get(SERVICE_LABEL)
+        if plan.swarm is None and service and container.status == "running":
             raise PreflightError(
                 f"a task of the service {service} of target swarm still runs here",
                 where=f"container {container.name}",

@@ -66,6 +66,8 @@ class Plan:
     """The ids of the ring's keys in mail of format version 1."""
     swarm: Swarm | None = None
     """The manager and the nodes; ``docker_host`` is then one of the nodes."""
+    nodes_now: tuple[str, ...] = ()
+    """The nodes that take tasks now."""
 
     @property
     def mail(self) -> str:
@@ -77,13 +79,15 @@ class Plan:
 class Previous:
     """What the last preflight that held was asked to try.
 
-    ``identity`` is None if it was a version that did not mark the mail store yet.
+    ``identity`` is None if it was a version that did not mark the mail store yet; ``on_swarm`` is
+    whether Docker Swarm scheduled the server.
     """
 
     mail: str
     key_ids: tuple[str, ...]
     given_up: tuple[str, ...]
     identity: str | None
+    on_swarm: bool = False
 
 
 def facts_of(plan: Plan) -> dict[str, Any]:
@@ -103,7 +107,7 @@ def facts_of(plan: Plan) -> dict[str, Any]:
         "hostname": plan.hostname,
         "variables": sorted(plan.environment),
         "tls": _tls_facts(plan),
-        **({"nodes": _node_facts(plan.swarm)} if plan.swarm else {}),
+        **(_swarm_facts(plan, plan.swarm) if plan.swarm else {}),
     }
 
 
@@ -116,15 +120,17 @@ def previous_of(facts: Mapping[str, Any] | None) -> Previous | None:
         key_ids=tuple(facts["keyIds"]),
         given_up=tuple(facts.get("givenUp") or ()),
         identity=facts.get("identity"),
+        on_swarm="nodes" in facts,
     )
 
 
-def _node_facts(swarm: Swarm) -> dict[str, str]:
-    """Return the nodes with a digest of their engines' addresses, which may be secret."""
-    return {
+def _swarm_facts(plan: Plan, swarm: Swarm) -> dict[str, Any]:
+    """Return the nodes, with digests of their engines' addresses, which may be secret."""
+    digests = {
         name: hashlib.sha256(str(host.url).encode()).hexdigest()[:16]
         for name, host in sorted(swarm.nodes.items())
     }
+    return {"nodes": digests, "ready": list(plan.nodes_now), "placement": list(swarm.placement)}
 
 
 def _tls_facts(plan: Plan) -> dict[str, str]:

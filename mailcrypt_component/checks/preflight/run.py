@@ -56,10 +56,13 @@ def run_preflight(
         UnreachableError: The engine or the image did not answer.
 
     """
-    nodes = check_swarm(plan, previous, say) if plan.swarm else ""
     client = connect(plan.docker_host)
-    refuse_second_server(client, plan, previous)
-    check_host(client, plan, previous)
+    nodes = ""
+    if plan.swarm:
+        nodes = check_swarm(plan, previous, say)
+    else:
+        refuse_second_server(client, plan, previous)
+        check_host(client, plan, previous)
     seen, mark, warnings = _look_inside(client, plan, previous, say)
     if mark:
         write_mark(client, plan)

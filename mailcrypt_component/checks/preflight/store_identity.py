@@ -20,6 +20,7 @@ from mailcrypt_component.model.custody import SERVER_LABEL
 from mailcrypt_component.model.errors import FormatError, PreflightError, UnreachableError
 from mailcrypt_component.model.identity import MARK_FILE, Mark, read_mark
 from mailcrypt_component.model.settings import UNMARKED
+from mailcrypt_component.model.swarm import LOCK_PATH
 from mailcrypt_component.model.words import counted, mails_are
 from mailcrypt_component.store.volume.census import mail_mounts
 
@@ -36,6 +37,8 @@ _COUNT: Final = (
     f"dots=$(find {dms.MAIL_DIR} -ignore_readdir_race -type f "
     "-regex '.*/\\(cur\\|new\\)/[^/]*' -printf .) || exit; echo ${#dots}"
 )
+_IS_HELD: Final = f"! [ -e {LOCK_PATH} ] || flock --nonblock --shared {LOCK_PATH} true"
+"""Fails while the task of a Swarm has the mail store."""
 _VMAIL_ID: Final = 5000
 """DMS's default for DMS_VMAIL_UID and DMS_VMAIL_GID."""
 
@@ -70,6 +73,13 @@ def look_at_store(container: Container, plan: Plan) -> Store:
         UnreachableError: The store cannot be read.
 
     """
+    if plan.swarm is None and execute(container, ["sh", "-c", _IS_HELD], timeout=10).exit_code:
+        raise PreflightError(
+            "a task of a Swarm has this mail store",
+            where=f"mail store {plan.mail}",
+            expected="one server on a mail store at a time",
+            hint=f"docker service rm {plan.server}, on a manager, then pulumi up --refresh",
+        )
     text = _output(container, READ_MARK, plan, plan.deadline)
     try:
         mark = read_mark(text) if text else None
@@ -136,6 +146,8 @@ def must_mark(plan: Plan, previous: Previous | None, store: Store, around: Surro
 
 def _refuse_left_behind(plan: Plan, previous: Previous, store: Store, former: Store | None) -> None:
     """Refuse a store that holds less mail than the former one, or is not a copy of it."""
+    if former is None and previous.on_swarm != (plan.swarm is not None) and store.mark is not None:
+        return  # From one machine to a Swarm, or back: the former store is on another engine.
     if former is not None:
         was_ours = former.mark is not None or previous.identity is None
         if former.mails == 0 and was_ours:

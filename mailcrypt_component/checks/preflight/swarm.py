@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import docker.errors
 
-from mailcrypt_component.checks.preflight.host import check_mounts, refuse_second_server
+from mailcrypt_component.checks.preflight.host import (
+    own_containers,
+    refuse_second_server,
+    try_start,
+)
 from mailcrypt_component.docker_api.connect import NOT_ANSWERING, connect, explained
 from mailcrypt_component.docker_api.inspect import ask
+from mailcrypt_component.docker_api.run import execute
 from mailcrypt_component.docker_api.swarm import Node, find_service, known_nodes, network_id
-from mailcrypt_component.model.custody import SERVER_LABEL
+from mailcrypt_component.docker_api.throwaway import throwaway
 from mailcrypt_component.model.errors import PreflightError, UnreachableError
 from mailcrypt_component.model.identity import STACK_LABEL
 from mailcrypt_component.model.swarm import SERVICE_LABEL
 from mailcrypt_component.model.words import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from docker import DockerClient
 
     from mailcrypt_component.checks.preflight.plan import Plan, Previous
+    from mailcrypt_component.model.docker_host import DockerHost
     from mailcrypt_component.model.swarm import Swarm
+
+_MAJORITY: Final = 3
+"""The least number of managers of which one may be lost."""
 
 
 def check_swarm(plan: Plan, previous: Previous | None, say: Callable[[str], object]) -> str:
-    """Check the Swarm, and each node that answers; return what was seen of the nodes.
+    """Check the Swarm, and each node that takes tasks; return what was seen of the nodes.
 
-    A node that does not answer is named and does not stop the update: Swarm places no task there.
+    A node that is down or drained is named and does not stop the update: it gets no task.
 
     Raises:
         PreflightError: The service would not start, or not on each node.
-        UnreachableError: The manager does not answer, or no node does.
+        UnreachableError: The manager does not answer, or a node that takes tasks does not.
 
     """
     swarm = plan.swarm
@@ -40,35 +49,46 @@ def check_swarm(plan: Plan, previous: Previous | None, say: Callable[[str], obje
         return ""
     known = known_nodes(swarm.manager, swarm.nodes)
     _check_managers(swarm, known)
+    _check_placement(swarm, known)
     _check_network(plan, swarm)
     _check_service(plan, swarm)
-    away = [name for name in swarm.nodes if not known[name].ready]
-    for name in swarm.nodes:
-        if name in away:
-            continue
-        try:
-            client = connect(swarm.nodes[name])
-        except UnreachableError as error:
-            raise _on(name, error) from None
-        _check_is_node(client, name)
-        _pull(client, plan.image, name, say)
-        _refuse_former_server(client, plan, name)
-        refuse_second_server(client, plan, previous)
-        check_mounts(client, plan, where=f" on node {name}")
-    ready = len(swarm.nodes) - len(away)
-    seen = f"; {counted(ready, 'node')} ready"
-    return f"{seen}, not looked at since the Swarm lost them: {', '.join(away)}" if away else seen
+    away = [name for name in swarm.nodes if not known[name].takes_tasks]
+    for name, host in swarm.nodes.items():
+        if name not in away:
+            _check_node(plan, previous, name, host, say)
+    seen = f"; {counted(len(swarm.nodes) - len(away), 'node')} ready"
+    if away:
+        seen += f", not checked, because they take no task now: {', '.join(away)}"
+    return seen
 
 
-def _check_managers(swarm: Swarm, known: dict[str, Node]) -> None:
-    managers = [node.host_name for node in known.values() if node.manager]
-    if len(managers) == 1 and managers[0] in swarm.nodes:
+def _check_managers(swarm: Swarm, known: Mapping[str, Node]) -> None:
+    managers = [node.host_name for node in known.values() if node.is_manager]
+    both = [name for name in managers if name in swarm.nodes]
+    if both and len(managers) < _MAJORITY:
         raise PreflightError(
-            f"{managers[0]} is the Swarm's only manager and would run the mail server, too",
+            f"{both[0]} is one of {counted(len(managers), 'manager')} and would run the server: if "
+            "it is lost, nobody starts the server elsewhere",
             where="nodes",
-            expected="a manager elsewhere, or three managers: if this machine is lost, nobody "
-            "starts the server on another one",
-            hint=f"remove {managers[0]} from nodes, or docker node promote two other nodes",
+            expected="managers on other machines, or three of them",
+            hint=f"remove {both[0]} from nodes, or docker node promote other nodes",
+        )
+
+
+def _check_placement(swarm: Swarm, known: Mapping[str, Node]) -> None:
+    """Refuse a node that Swarm could choose and that nobody has looked at."""
+    others = [
+        name
+        for name, node in known.items()
+        if name not in swarm.nodes and node.meets(swarm.placement)
+    ]
+    if others:
+        raise PreflightError(
+            f"Swarm could also run the server on {', '.join(others)}",
+            where="placement",
+            expected="constraints that only the nodes in nodes meet",
+            hint=f"add {', '.join(f'node.hostname!={name}' for name in others)} to placement, "
+            "or add them to nodes",
         )
 
 
@@ -96,12 +116,45 @@ def _check_service(plan: Plan, swarm: Swarm) -> None:
         )
 
 
+def _check_node(
+    plan: Plan,
+    previous: Previous | None,
+    name: str,
+    host: DockerHost,
+    say: Callable[[str], object],
+) -> None:
+    try:
+        client = connect(host)
+        _check_is_node(client, name)
+        _pull(client, plan.image, name, say)
+        _refuse_former_server(client, plan, previous, name)
+        refuse_second_server(client, plan, previous)
+        _check_volumes(client, plan, name)
+        try_start(client, plan, previous, where=f" on node {name}")
+        _check_swap(client, plan, name)
+    except NOT_ANSWERING as error:
+        raise _not_answering(name, explained(error)) from None
+    except UnreachableError as error:
+        if "no Docker engine answers" in error.found:
+            raise _not_answering(name, error.found) from None
+        raise
+
+
+def _not_answering(node: str, found: str) -> UnreachableError:
+    return UnreachableError(
+        found,
+        where=f"nodes.{node}",
+        expected="the node's engine, which answers the Swarm's manager",
+        hint="check the address, and from this machine: docker -H ADDRESS info",
+    )
+
+
 def _check_is_node(client: DockerClient, name: str) -> None:
     """Check that the engine is the node: its verdict would be about another server."""
     found = str(client.info()["Name"])
     if found != name:
         raise PreflightError(
-            f"the engine there is that of {found}",
+            f"this is the engine of {found}",
             where=f"nodes.{name}",
             expected=f"the Docker engine of {name}",
             hint="docker node ls, on a manager, shows the nodes by host name",
@@ -125,12 +178,12 @@ def _pull(client: DockerClient, image: str, node: str, say: Callable[[str], obje
             ) from None
 
 
-def _refuse_former_server(client: DockerClient, plan: Plan, node: str) -> None:
+def _refuse_former_server(
+    client: DockerClient, plan: Plan, previous: Previous | None, node: str
+) -> None:
     """Refuse a container of target machine, which would have the mail store and the ports."""
-    for container in client.containers.list(
-        filters={"label": f"{STACK_LABEL}={plan.identity}"}, ignore_removed=True
-    ):
-        if SERVER_LABEL in container.labels and SERVICE_LABEL not in container.labels:
+    for container in own_containers(client, plan, previous):
+        if container.status == "running" and SERVICE_LABEL not in container.labels:
             raise PreflightError(
                 f"the container {container.name} of target machine still runs",
                 where=f"node {node}",
@@ -139,10 +192,28 @@ def _refuse_former_server(client: DockerClient, plan: Plan, node: str) -> None:
             )
 
 
-def _on(node: str, error: UnreachableError) -> UnreachableError:
-    return UnreachableError(
-        error.found,
-        where=f"nodes.{node}, {error.where}",
-        expected=error.expected,
-        hint=f"start it; if the machine is lost: docker node update --availability drain {node}",
-    )
+def _check_volumes(client: DockerClient, plan: Plan, node: str) -> None:
+    """Refuse a missing volume: Docker would make an empty one without a word."""
+    existing = {volume.name for volume in client.volumes.list()}
+    for index, mount in enumerate(plan.mounts):
+        if not mount.source.startswith("/") and mount.source not in existing:
+            raise PreflightError(
+                f"the volume {mount.source} does not exist",
+                where=f"mounts[{index}].source on node {node}",
+                expected="a volume that exists on each node, or an absolute path",
+                hint=f"docker volume create {mount.source}, on {node}",
+            )
+
+
+def _check_swap(client: DockerClient, plan: Plan, node: str) -> None:
+    """Refuse a node with swap, to which Docker lets secrets be written."""
+    with throwaway(client, plan.image, purpose="preflight") as container:
+        said = execute(container, ["cat", "/proc/swaps"], timeout=plan.deadline)
+    printed = said.checked(where=f"/proc/swaps on node {node}", expected="an answer")
+    if swaps := [line.split()[0] for line in printed.decode().splitlines()[1:]]:
+        raise PreflightError(
+            f"it has swap ({', '.join(swaps)}), to which the private key may be written",
+            where=f"node {node}",
+            expected="no swap: Swarm's secrets are memory that can be swapped out",
+            hint=f"swapoff -a, on {node}",
+        )
