@@ -220,7 +220,7 @@ def _task_now(
     asked = task.container and not task.fault and task.node in nodes
     found = inspect_container(nodes[task.node], task.container) if asked else None
     return {
-        "version": service.version,  # Someone else's update makes another one.
+        "service": service.digest,  # Someone may have updated it outside of Pulumi.
         "node": task.node,
         "container": found.as_fact() if found else None,
     }

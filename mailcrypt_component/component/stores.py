@@ -62,15 +62,14 @@ def declare_network(scope: Scope, claim: pulumi.Resource) -> pulumi.Output[str]:
     """Return the name of the network, which is the given one or a new one."""
     if scope.settings.network is not None:
         return pulumi.Output.from_input(scope.settings.network)
-    made = docker.Network(
-        f"{scope.name}-network",
-        # Not the same name: an overlay stays on a node for a while after its last task.
-        name=f"{scope.full_name}-swarm" if scope.settings.is_swarm else scope.full_name,
-        driver="overlay" if scope.settings.is_swarm else None,
-        attachable=True if scope.settings.is_swarm else None,
-        opts=scope.on_engine(depends_on=[claim]),
-    )
-    return made.name
+    opts = scope.on_engine(depends_on=[claim])
+    if scope.settings.is_swarm:  # Another resource: a stack that moves needs both for a while.
+        name = f"{scope.full_name}-overlay"
+        overlay = docker.Network(
+            f"{scope.name}-overlay", name=name, driver="overlay", attachable=True, opts=opts
+        )
+        return overlay.name
+    return docker.Network(f"{scope.name}-network", name=scope.full_name, opts=opts).name
 
 
 def _claim(scope: Scope) -> tuple[pulumi.Output[str], pulumi.Stash]:

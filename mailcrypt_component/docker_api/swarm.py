@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -66,12 +67,15 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service: its labels and replicas, and Docker's word for the state of its last update."""
+    """A service: its labels and replicas, and Docker's word for the state of its last update.
+
+    ``digest`` changes with whatever is declared of it.
+    """
 
     labels: Mapping[str, str]
     replicas: int
     update: str
-    version: int
+    digest: str
 
     @property
     def changing(self) -> bool:
@@ -98,7 +102,8 @@ def find_service(manager: DockerHost, name: str) -> Service | None:
     spec = found["Spec"]
     state = (found.get("UpdateStatus") or {}).get("State", "")
     replicas = spec["Mode"].get("Replicated", {}).get("Replicas", 0)
-    return Service(spec.get("Labels") or {}, int(replicas), state, found["Version"]["Index"])
+    digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
+    return Service(spec.get("Labels") or {}, int(replicas), state, digest)
 
 
 def find_task(manager: DockerHost, service: str) -> Task | None:

@@ -78,7 +78,9 @@ class Cluster:
         shutil.rmtree(self.folder, ignore_errors=True)
         for store in ("mail", "state", "config"):
             (self.folder / store).mkdir(parents=True)
-        self.switch = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
+        argv = ["unshare", "--net", "sh", "-c", "echo ready; exec sleep infinity"]
+        self.switch = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+        assert self.switch.stdout.readline() == "ready\n"
         self.on_switch("ip", "link", "add", "bridge", "type", "bridge")
         self.on_switch("ip", "link", "set", "bridge", "up")
         self.on_switch("ip", "addr", "add", f"{NET}.1/24", "dev", "bridge")

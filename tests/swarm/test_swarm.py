@@ -304,7 +304,7 @@ class TestWholeLife:
         send_all(stack, mark)
         look_as_clients(stack, mark)
         keys = keys_of(stack)
-        stack.green(keys=[{"name": "k3"}, *stack.config["keys"]])
+        stack.green(keys=[{"name": "k3"}, *stack.config.get("keys", [{"name": "k1"}])])
         send_all(stack, mark)
         for node in cluster.workers:
             node.cut_power()

@@ -307,7 +307,7 @@ def summarised(monkeypatch, capsys):
     """Print the summary of a server in a given condition; return exit code and output."""
 
     def summarise(found):
-        monkeypatch.setattr(summary, "deployed_server", lambda *_: state(server()).server(None))
+        monkeypatch.setattr(summary, "read_state", lambda *_: state(server()))
         monkeypatch.setattr(summary, "look", lambda *_, **__: found)
         monkeypatch.setattr(summary, "_exposed", lambda _: ["  exposure    none"])
         code = 0

@@ -45,7 +45,7 @@ def test_the_resources_of_a_server_on_a_swarm_are_these():
         "mail-ring-guard": "pulumi:index:Stash",
         "mail-dovecot": "mailcrypt:index:DovecotConfig",
         "mail-volumes-guard": "pulumi:index:Stash",
-        "mail-network": "docker:index/network:Network",
+        "mail-overlay": "docker:index/network:Network",
         "mail-identity": "pulumi:index:Stash",
         "mail-claim": "pulumi:index:Stash",
         "mail-preflight": "pulumi:index:Stash",
@@ -186,7 +186,7 @@ class Manager:
 
 def service(replicas=1, update=""):
     spec = {"Mode": {"Replicated": {"Replicas": replicas}}, "Labels": {"mailcrypt.stack": "x"}}
-    return {"Spec": spec, "UpdateStatus": {"State": update}, "Version": {"Index": 7}}
+    return {"Spec": spec, "UpdateStatus": {"State": update}}
 
 
 def task(number, node_id, state="running", created="2026-01-01", error=""):
