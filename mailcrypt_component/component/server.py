@@ -44,9 +44,9 @@ class MailCryptServer(pulumi.ComponentResource):
     endpoints: pulumi.Output[dict[str, str]]
     """address:port on the Docker host, by service or container port."""
     container_id: pulumi.Output[str]
-    """The id of the server's container."""
+    """The id of the server's container; on a Swarm, of its service."""
     container_name: pulumi.Output[str]
-    """The name of the server's container, which other containers on its network can resolve."""
+    """The name of the container or service, which others on its network can resolve."""
     network: pulumi.Output[str]
     """The name of the server's network."""
     volumes: pulumi.Output[dict[str, str]]
@@ -58,7 +58,7 @@ class MailCryptServer(pulumi.ComponentResource):
     key_ids: pulumi.Output[list[str]]
     """Every key's id, newest first."""
     image_id: pulumi.Output[str]
-    """The id of the image that the server runs."""
+    """The id of the image that the server runs; on a Swarm, its name."""
     dialect: pulumi.Output[str]
     """The Dovecot dialect of the image, 2.3 or 2.4."""
     config_digest: pulumi.Output[str]

@@ -289,6 +289,10 @@ class TestWholeLife:
         assert f"docker service rm {stack.container}" in refused
         stack.docker("service", "rm", stack.container)
         assert "pulumi up --refresh" in refused
+        end = time.monotonic() + 60
+        while one.docker("ps", "-q"):  # The task gets its time to stop.
+            assert time.monotonic() < end
+            time.sleep(0.5)
         argv = ("up", "--refresh", "--yes", "--skip-preview", "--stack", stack.name)
         stack.pulumi(*argv, check=True)
         machine = EngineStack.__new__(EngineStack)
