@@ -32,6 +32,7 @@ from mailcrypt_component.model.key_ring import PUBLIC_KEY_PATH, private_path
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
+    from mailcrypt_component.checks.proof.target import Target
     from mailcrypt_component.cli.stack_state import DeployedServer, StackState
 
 FAILED: Final = 2
@@ -85,7 +86,7 @@ def _replacing(state: StackState, server: DeployedServer) -> list[str]:
         evidence = prove(server.target)
     except NotRunningError as error:
         # A refresh sees no difference in a container that is paused or starts again and again.
-        replaced = not server.target.swarm and ask_server_state(server.target).status in _STUCK
+        replaced = _is_stuck(server.target)
         verb = "replaces it" if replaced else "brings it back"
         click.echo(f"{error.where}: {error.found}; the update {verb}", err=True)
         return ["--replace", _urn(state, server)] if replaced else []
@@ -101,6 +102,14 @@ def _replacing(state: StackState, server: DeployedServer) -> list[str]:
     return []
 
 
+def _is_stuck(target: Target) -> bool:
+    """Tell whether the container is there, and will not run again by itself."""
+    try:
+        return ask_server_state(target).status in _STUCK
+    except ServerGoneError:
+        return False
+
+
 def _require_key_files(container: Container, server: DeployedServer) -> None:
     """Look for the key files in the container: Dovecot runs without them until it restarts.
 
@@ -108,7 +117,7 @@ def _require_key_files(container: Container, server: DeployedServer) -> None:
         ProofError: One is not there.
 
     """
-    private = server.key_names if server.target.custody is Custody.DISK else ()
+    private = () if server.target.custody is Custody.MEMORY else server.key_names
     paths = [PUBLIC_KEY_PATH, *map(private_path, private)]
     script = 'for file; do [ -s "$file" ] || echo "$file"; done'
     found = execute(container, ["sh", "-c", script, "sh", *paths], timeout=_SECONDS)

@@ -11,7 +11,15 @@ from tests.store import valid
 from tests.swarm.cluster import SwarmStack, swarm
 from tests.thief.engine import EngineStack
 from tests.thief.load import NONE, Stream, faults, read_load, send_load, wait_for_queue
-from tests.thief.mails import ACCOUNTS, imap, install_sieve, look_as_clients, new_mark, send_all
+from tests.thief.mails import (
+    ACCOUNTS,
+    CONTROL,
+    imap,
+    install_sieve,
+    look_as_clients,
+    new_mark,
+    send_all,
+)
 from tests.thief.search import key_patterns, search, shown
 from tests.thief.test_thief import IMAGES, TWO_KEYS, keys_of
 
@@ -219,6 +227,19 @@ def test_a_removed_service_comes_back(stack):
     assert stack.verify().returncode == 0
 
 
+@pytest.mark.long
+def test_a_paused_task_is_replaced_by_repair(stack):
+    """Swarm takes it for running, but nobody is served."""
+    node, container = stack.task()
+    node.docker("pause", container)
+    assert stack.mailcrypt("status").returncode == 1
+    assert "paused" in stack.red()
+    done = stack.mailcrypt("repair", "--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert stack.verify().returncode == 0
+    assert not changed(stack.green())
+
+
 WRONG = {
     "unknown node": ({"nodes": {"mail9": "unix:///x"}}, "the Swarm has no node mail9"),
     "missing path": ({"binds": {"mail": "/nowhere"}}, "/nowhere does not exist"),
@@ -310,11 +331,16 @@ class TestWholeLife:
         keys = keys_of(stack)
         stack.green(keys=[{"name": "k3"}, *stack.config.get("keys", [{"name": "k1"}])])
         send_all(stack, mark)
-        for node in cluster.workers:
+        patterns = {"mark": mark.encode(), CONTROL: f"<{CONTROL}.".encode()}
+        for number, pem in enumerate({*keys, *keys_of(stack)}):
+            patterns |= {f"{name} {number}": word for name, word in key_patterns(pem).items()}
+        found = 0
+        for node in (*cluster.workers, cluster.manager):
             node.cut_power()
-            patterns = {"mark": mark.encode()}
-            for number, pem in enumerate(keys_of(stack) + keys):
-                patterns |= {f"{name} {number}": word for name, word in key_patterns(pem).items()}
             hits = search(node.image, patterns)
-            assert not hits, shown(node.image, hits)
+            others = [hit for hit in hits if hit.name != CONTROL]
+            found += len(hits) - len(others)
+            assert not others, shown(node.image, others)
             node.start()
+        assert found, "Message-IDs are in the logs of a node"
+        wait_until_proven(stack)
