@@ -41,41 +41,16 @@ def declare_service(
     scope: Scope, parts: ContainerParts, needs: Sequence[pulumi.Resource]
 ) -> docker.Service:
     """Declare the service, which depends on everything that it needs."""
-    settings, labels = scope.settings, _labels(scope, parts)
-    secrets, configs = _declare_files(scope, server_files(settings, parts), needs)
+    settings = scope.settings
+    start = max(settings.deadline, _LEAST_START)
+    opts = pulumi.ResourceOptions(delete_before_replace=True)
     return docker.Service(
         f"{scope.name}-service",
         name=scope.full_name,
-        labels=labels,
+        labels=_labels(scope, parts),
         mode={"replicated": {"replicas": 1}},
         task_spec={
-            "container_spec": {
-                "image": parts.image,
-                "commands": [
-                    "/usr/bin/dumb-init",
-                    "--",
-                    ONLY_SERVER_SCRIPT,
-                    parts.stores.identity,
-                ],
-                "args": _START,
-                "hostname": settings.hostname,
-                "env": environment(settings, parts),
-                "labels": labels,
-                "mounts": _mounts(scope, parts),
-                "secrets": secrets,
-                "configs": configs,
-                "cap_adds": ["CAP_NET_ADMIN"]
-                if settings.environment.get("ENABLE_FAIL2BAN") == "1"
-                else [],
-                "healthcheck": {
-                    "tests": list(dms.HEALTH_CHECK),
-                    "interval": "5s",
-                    "timeout": "10s",
-                    "retries": 3,
-                    "start_period": _duration(max(settings.deadline, _LEAST_START)),
-                },
-                "stop_grace_period": _duration(settings.stop_grace),
-            },
+            "container_spec": _container_spec(scope, parts, start, needs),
             "networks_advanceds": [
                 {"id": _network_id(scope, parts), "aliases": [settings.hostname]}
             ],
@@ -85,11 +60,40 @@ def declare_service(
         endpoint_spec={"mode": "dnsrr", "ports": _ports(scope)},
         update_config={"order": "stop-first", "failure_action": "rollback", "monitor": "10s"},
         rollback_config={"order": "stop-first"},
-        converge_config={"delay": "1s", "timeout": f"{settings.deadline + settings.stop_grace}s"},
-        opts=pulumi.ResourceOptions.merge(
-            scope.on_engine(depends_on=needs), pulumi.ResourceOptions(delete_before_replace=True)
-        ),
+        # Long enough to see that Swarm goes back to the former version, and to fail with that.
+        converge_config={"delay": "1s", "timeout": _duration(start + settings.stop_grace + 60)},
+        opts=pulumi.ResourceOptions.merge(scope.on_engine(depends_on=needs), opts),
     )
+
+
+def _container_spec(
+    scope: Scope, parts: ContainerParts, start: int, needs: Sequence[pulumi.Resource]
+) -> Any:
+    """Return what each task's container is made of; it has ``start`` seconds to become healthy."""
+    settings = scope.settings
+    secrets, configs = _declare_files(scope, server_files(settings, parts), needs)
+    banning = settings.environment.get("ENABLE_FAIL2BAN") == "1"
+    waiting = ["/usr/bin/dumb-init", "--", ONLY_SERVER_SCRIPT, parts.stores.identity]
+    return {
+        "image": parts.image,
+        "commands": waiting,
+        "args": _START,
+        "hostname": settings.hostname,
+        "env": environment(settings, parts),
+        "labels": _labels(scope, parts),
+        "mounts": _mounts(scope, parts),
+        "secrets": secrets,
+        "configs": configs,
+        "cap_adds": ["CAP_NET_ADMIN"] if banning else [],
+        "healthcheck": {
+            "tests": list(dms.HEALTH_CHECK),
+            "interval": "5s",
+            "timeout": "10s",
+            "retries": 3,
+            "start_period": _duration(start),
+        },
+        "stop_grace_period": _duration(settings.stop_grace),
+    }
 
 
 def _duration(seconds: int) -> str:
