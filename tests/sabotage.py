@@ -197,7 +197,6 @@ ROWS = {
                 " done; done"
             )
         ),
-        always=True,
     ),
     "full disk": Row(
         "No space left",

@@ -285,7 +285,10 @@ def test_verify_says_2_where_it_cannot_find_out(stack):
         stack.environment["PULUMI_CONFIG_PASSPHRASE"] = kept
 
 
-@pytest.mark.parametrize("frozen", ["dovecot", "qmgr", "auth"])
+@pytest.mark.parametrize(
+    "frozen",
+    ["qmgr", *(pytest.param(name, marks=pytest.mark.long) for name in ("dovecot", "auth"))],
+)
 def test_a_proof_ends_with_its_deadline(stack, frozen):
     """Whoever hangs: the proof does not, and says what was waited for."""
     target = target_of(json.loads(stack.outputs()["verifyTarget"]))

@@ -50,7 +50,7 @@ def test_nothing_happened_and_nothing_is_done(stack):
     assert changed(stack.green()) == set()
 
 
-@pytest.mark.parametrize("how", ["restart", "kill"])
+@pytest.mark.parametrize("how", ["restart", pytest.param("kill", marks=pytest.mark.long)])
 def test_a_server_that_was_started_again_is_proven_again(stack, how):
     """The container is the same one, and another process runs in it."""
     docker(*(("restart",) if how == "restart" else ("kill",)), stack.container)

@@ -66,6 +66,7 @@ class First(Rows):
         """Verify names the key, the number of mails and their user."""
         sabotage.key_that_the_ring_lacks_is_found(stack)
 
+    @pytest.mark.long
     def test_proofs_in_a_row_hold(self, stack):
         """They leave no mail, file or account behind."""
         sabotage.proofs_in_a_row(stack)
