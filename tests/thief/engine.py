@@ -121,7 +121,8 @@ class DiskEngine:
         run("mount", "-o", "remount,async", str(self.disk))
         save = subprocess.Popen(["docker", "save", *images], stdout=subprocess.PIPE)
         load = ["docker", "-H", self.url, "load", "-q"]
-        subprocess.run(load, stdin=save.stdout, check=True, capture_output=True)
+        done = subprocess.run(load, stdin=save.stdout, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr + self._last_words()
         assert save.wait() == 0
         run("mount", "-o", "remount,sync", str(self.disk))
 
