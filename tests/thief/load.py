@@ -84,7 +84,7 @@ class Stream:
         self._thread.join()
 
 
-_STATE = "supervisorctl status || :; ps ax; tail -n 40 /var/log/mail/mail.log"
+_STATE = "supervisorctl status || :; ps ax; tail -n 40 /var/log/mail/mail.log; postsuper || :"
 
 
 def wait_for_queue(stack, seconds=120):

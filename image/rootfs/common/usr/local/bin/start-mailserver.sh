@@ -66,7 +66,8 @@ setup_state() {
 set_up() {
   wait_for_account
   touch /var/log/mail/mail.log
-  chown root:root /var/log/mail/mail.log
+  # As user postfix, postsuper warns here of what a crash left in the queue; else Postfix never starts.
+  chown postfix:root /var/log/mail/mail.log
   chown docker:docker /var/mail
   setup_tls
   setup_postfix
