@@ -96,7 +96,7 @@ def with_volumes(folder):
 @pytest.fixture(
     params=[
         pytest.param(by_the_page, id="2.3", marks=pytest.mark.long),
-        pytest.param(with_volumes, id="2.4"),
+        pytest.param(with_volumes, id="2.4", marks=pytest.mark.long),
     ]
 )
 def old(request, tmp_path_factory, clean_engine):

@@ -151,6 +151,7 @@ def test_a_file_that_switches_mail_crypt_off_stops_at_preflight(stack, tmp_path)
     assert stack.container_id() == before
 
 
+@pytest.mark.long
 def test_a_configuration_that_does_not_load_stops_at_preflight(stack, tmp_path):
     """Dovecot's own words reach the user."""
     before = stack.container_id()
@@ -163,6 +164,7 @@ def test_a_configuration_that_does_not_load_stops_at_preflight(stack, tmp_path):
     stack.green(mounts=None)
 
 
+@pytest.mark.long
 def test_an_image_of_the_other_dialect_stops_at_preflight(stack):
     """A statement that contradicts the image is an error, and the server runs on."""
     before = stack.container_id()
