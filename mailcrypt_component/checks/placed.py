@@ -69,21 +69,10 @@ def _find(swarm: Swarm) -> tuple[DockerHost, str]:
     where = f"service {swarm.service}"
     service = service_of(swarm)
     task = find_task(swarm.manager, swarm.service)
-    if (
-        task is None
-        or task.fault
-        or not task.container
-        or service.changing
-        or service.rolled_back
-        or service.replicas != 1
-    ):
+    fault = _fault(service, task)
+    if task is None or fault:
         raise NotRunningError(
-            _reason(service, task),
-            where=where,
-            expected="a task that runs",
-            hint="pulumi up --refresh"
-            if service.replicas != 1 or service.rolled_back
-            else f"docker service ps --no-trunc {swarm.service}, on a manager",
+            fault, where=where, expected="a task that runs", hint=_hint(service, swarm.service)
         )
     if task.node not in swarm.nodes:
         raise UnreachableError(
@@ -95,7 +84,8 @@ def _find(swarm: Swarm) -> tuple[DockerHost, str]:
     return swarm.nodes[task.node], task.container
 
 
-def _reason(service: Service, task: Task | None) -> str:
+def _fault(service: Service, task: Task | None) -> str:
+    """Say why the task is not the server that was declared; an empty text where it is."""
     if service.replicas != 1:
         return f"it was scaled to {service.replicas}"
     if service.changing:
@@ -104,4 +94,15 @@ def _reason(service: Service, task: Task | None) -> str:
         return "Swarm has gone back to the version before the last update"
     if task is None:
         return "no node takes its task"
-    return f"on node {task.node}: {task.fault or 'its container is being made'}"
+    if task.fault or not task.container:
+        return f"on node {task.node}: {task.fault or 'its container is being made'}"
+    return ""
+
+
+def _hint(service: Service, name: str) -> str:
+    if service.replicas != 1:
+        return "pulumi up --refresh"
+    if service.rolled_back and not service.changing:
+        # Where nothing differs from the declaration, an update by Pulumi would not clear this.
+        return f"pulumi up --refresh; if it changes nothing: docker service update --force {name}"
+    return f"docker service ps --no-trunc {name}, on a manager"

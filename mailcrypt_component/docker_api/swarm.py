@@ -59,7 +59,6 @@ class Task:
     that is not known.
     """
 
-    task_id: str
     node: str
     container: str
     fault: str
@@ -127,7 +126,6 @@ def find_task(manager: DockerHost, service: str) -> Task | None:
     elif node is None or not node.answers:
         fault = "the node does not answer the manager"
     return Task(
-        task_id=newest["ID"],
         node=node.host_name if node else newest["NodeID"],
         container=(status.get("ContainerStatus") or {}).get("ContainerID", ""),
         fault=fault,
