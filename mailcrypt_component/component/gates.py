@@ -8,8 +8,9 @@ nothing while its facts do not change.
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import pulumi
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pulumi import Input, Output
 
 _T = TypeVar("_T")
+_CHECKS: Final = ThreadPoolExecutor(thread_name_prefix="gate")
+"""Not asyncio's own threads: in those Pulumi's SDK waits for resources, and so for their gates."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def gate(
             say=lambda text: loop.call_soon_threadsafe(pulumi.log.info, f"{name}: {text}"),
         )
         try:
-            seen = await asyncio.to_thread(check, value, run)
+            seen = await loop.run_in_executor(_CHECKS, check, value, run)
         except MailCryptError as error:
             end_undisturbed()
             raise RuntimeError(f"{name}: {error}") from None
