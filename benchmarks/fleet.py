@@ -44,7 +44,7 @@ def main(servers: int, runs: int) -> None:
         try:
             ours.configure(image=IMAGE, table=str(path), protect="false", keepMail="false")
             ours.pulumi("up", *PARALLEL, ours.name, check=True)
-            plain.configure()
+            plain.configure(image=IMAGE)
             plain.pulumi("up", *PARALLEL, plain.name, check=True)
             report([(seconds(ours), seconds(plain)) for _ in range(runs)])
         finally:

@@ -32,7 +32,9 @@ for number in range(SERVERS):
         allowed_uses=["server_auth"], validity_period_hours=87600,
     )
     volumes = [docker.Volume(f"bare-{number}-{n}") for n in ("mail", "state", "logs", "config")]
-    network = docker.Network(f"network-{number}")
+    # Of its own, since Docker has addresses for some thirty networks and the fleet takes many.
+    subnet = f"10.99.{number}.0/24"
+    network = docker.Network(f"network-{number}", ipam_configs=[{"subnet": subnet}])
     for n in range(5):
         pulumi.Stash(f"stash-{number}-{n}", input={"n": n})
     server = docker.Container(
