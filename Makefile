@@ -87,7 +87,7 @@ docs: ## write the documentation into site/; needs no network
 	@$(use) zensical build --strict
 
 bench: image ## the benchmarks (paired, ratio in one run)
-	@$(use) for each in noop_up proof custody throughput audit recover encrypt; do python -m benchmarks.$$each; done
+	@$(use) for each in noop_up fleet proof custody throughput audit recover encrypt failover; do python -m benchmarks.$$each; done
 
 clean: ## remove the virtual environment, the built toolchain and the tests' caches
 	@rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis .cache site

@@ -2,7 +2,7 @@
 
 The fleet is the example's program with a table of many servers, all on this machine.
 
-Run: python -m benchmarks.fleet [SERVERS [RUNS]]
+Run: make bench (or python -m benchmarks.fleet [SERVERS [RUNS]])
 """
 
 import sys
@@ -11,10 +11,9 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.noop_up import bare, report, seconds
+from benchmarks.noop_up import IMAGE, bare, report, require_same_resources, seconds
 from tests.stacks import ROOT, Stack
 
-IMAGE = "mailcrypt-dms-dev:13"
 PARALLEL = ("--parallel", "4", "--yes", "--skip-preview", "--stack")
 
 
@@ -38,7 +37,7 @@ def main(servers: int, runs: int) -> None:
             Path(folder, name).mkdir()
         ours = Stack(Path(folder, "fleet"), "bench-fleet", ROOT / "examples/fleet")
         plain = Stack(Path(folder, "bare"), "bench-bare")
-        (plain.folder / "stacks/__main__.py").write_text(bare(servers))
+        (plain.folder / "stacks/__main__.py").write_text(bare(servers, provider=True))
         path = Path(folder, "table.yaml")
         path.write_text(table(servers))
         try:
@@ -46,6 +45,7 @@ def main(servers: int, runs: int) -> None:
             ours.pulumi("up", *PARALLEL, ours.name, check=True)
             plain.configure(image=IMAGE)
             plain.pulumi("up", *PARALLEL, plain.name, check=True)
+            require_same_resources(ours, plain)
             report([(seconds(ours), seconds(plain)) for _ in range(runs)])
         finally:
             ours.destroy()

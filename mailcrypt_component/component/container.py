@@ -92,7 +92,10 @@ def _capabilities(settings: Settings) -> docker.ContainerCapabilitiesArgs | None
 
 def _environment(settings: Settings, parts: ContainerParts) -> list[pulumi.Input[str]]:
     chosen = environment(settings, parts)
-    return [pulumi.Output.concat(name, "=", value) for name, value in sorted(chosen.items())]
+    return [
+        f"{name}={value}" if isinstance(value, str) else pulumi.Output.concat(name, "=", value)
+        for name, value in sorted(chosen.items())
+    ]
 
 
 def _mounts(

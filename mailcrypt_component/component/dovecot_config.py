@@ -2,12 +2,12 @@
 
 import pulumi
 
-from mailcrypt_component.component.outputs import is_mocked, once_known, public
+from mailcrypt_component.checks.dialect import ask_dialect
+from mailcrypt_component.component.outputs import answer, is_mocked, public
+from mailcrypt_component.component.scope import Scope
 from mailcrypt_component.dialects.compiler import render
 from mailcrypt_component.dialects.dialect import Dialect, DovecotFiles
-from mailcrypt_component.model.docker_host import DockerHost
 from mailcrypt_component.model.key_ring import model_of
-from mailcrypt_component.model.settings import Settings
 
 
 class DovecotConfig(pulumi.ComponentResource):
@@ -25,15 +25,14 @@ class DovecotConfig(pulumi.ComponentResource):
     def __init__(
         self,
         name: str,
-        settings: Settings,
         image_id: pulumi.Output[str],
-        docker_host: pulumi.Output[DockerHost],
-        opts: pulumi.ResourceOptions,
+        scope: Scope,
     ) -> None:
-        super().__init__("mailcrypt:index:DovecotConfig", name, {}, opts)
+        super().__init__("mailcrypt:index:DovecotConfig", name, {}, scope.child())
+        settings = scope.settings
         names = [key.name for key in settings.keys]
         model = model_of(names, settings.key_custody, settings.index_cache)
-        found = _dialect(settings, image_id, docker_host)
+        found = _dialect(scope, image_id)
         self.dialect = found.apply(lambda dialect: Dialect(dialect).value)
         self.files = found.apply(lambda dialect: render(model, Dialect(dialect)))
         self.digest = self.files.apply(lambda files: files.digest)
@@ -41,20 +40,10 @@ class DovecotConfig(pulumi.ComponentResource):
         self.register_outputs({"dialect": self.dialect, "digest": self.digest})
 
 
-def _dialect(
-    settings: Settings, image_id: pulumi.Output[str], docker_host: pulumi.Output[DockerHost]
-) -> pulumi.Output[Dialect]:
+def _dialect(scope: Scope, image_id: pulumi.Output[str]) -> pulumi.Output[Dialect]:
     """Return the image's dialect: stated, known from its tag, or asked of it."""
-    if settings.dialect:
-        return pulumi.Output.from_input(settings.dialect)
+    if scope.settings.dialect:
+        return pulumi.Output.from_input(scope.settings.dialect)
     if is_mocked():
         return pulumi.Output.from_input(Dialect.V2_4)
-    asked = pulumi.Output.all(docker_host, image_id)
-    return public(asked.apply(lambda both: once_known(_ask_dialect, *both)))
-
-
-def _ask_dialect(docker_host: DockerHost, image: str) -> Dialect:
-    """Ask the image; import the Docker SDK only if there is something to ask."""
-    from mailcrypt_component.checks.dialect import ask_dialect  # noqa: PLC0415
-
-    return ask_dialect(docker_host, image)
+    return public(answer(ask_dialect, scope.docker_host, image_id, scope.full_name))

@@ -1,11 +1,13 @@
 """Converts outputs for the modules of the graph."""
 
+import asyncio
 import atexit
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -18,6 +20,7 @@ from mailcrypt_component.model.errors import MailCryptError
 _T = TypeVar("_T")
 _MESSAGE_SHOWN: Final = 32
 """The exit code by which Pulumi's language host knows that a program has shown its message."""
+_ENGINES: Final = ThreadPoolExecutor(16, thread_name_prefix="engine")
 
 
 def plainly(function: Callable[..., _T], *args: Any) -> _T:
@@ -36,12 +39,32 @@ def once_known(function: Callable[..., _T], *args: Any) -> _T:
     program's own (a unit test, a component host, the automation API) it is raised all the same.
     """
     try:
-        return plainly(function, *args)
-    except pulumi.RunError as error:
-        if not _is_program():
-            raise
-        pulumi.log.error(str(error))
-        _end(_MESSAGE_SHOWN)
+        return function(*args)
+    except MailCryptError as error:
+        _give_up(error)
+
+
+def answer(function: Callable[..., _T], *inputs: pulumi.Input[Any]) -> pulumi.Output[_T]:
+    """Ask an engine once the inputs are known, in previews too; a fault ends the program.
+
+    It is asked in a thread, so that a program with many servers asks all their engines at once.
+    """
+
+    async def ask(values: Sequence[Any]) -> _T:
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(_ENGINES, function, *values)
+        except MailCryptError as error:
+            _give_up(error)
+
+    return pulumi.Output.all(*inputs).apply(ask)
+
+
+def _give_up(error: MailCryptError) -> NoReturn:
+    if not _is_program():
+        raise pulumi.RunError(str(error)) from None
+    pulumi.log.error(str(error))
+    _end(_MESSAGE_SHOWN)
 
 
 def _is_program() -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import pulumi
 import pulumi_docker as docker
 
-from mailcrypt_component.component.outputs import is_mocked, once_known, plainly, public
+from mailcrypt_component.component.outputs import answer, is_mocked, once_known, plainly, public
 from mailcrypt_component.docker_api.address import endpoint_of_context, refuse_two_engines
 from mailcrypt_component.docker_api.inspect import (
     inspect_container,
@@ -50,7 +50,8 @@ class Scope:
         self.full_name = f"{name}-{pulumi.get_stack()}"
         """The container's name on the Docker host, and the prefix of every other name."""
         self.settings = settings
-        self._args = pulumi.Output.from_input(dict(args))
+        known = pulumi.Output.from_input(dict(args))
+        self._settings = known.apply(lambda args: once_known(read_settings, args))
         self._parent = parent
         self._provider = self._make_provider()
         self.manager = self._docker_host()
@@ -62,7 +63,7 @@ class Scope:
 
     def value(self, read: Callable[[Settings], _T]) -> pulumi.Output[_T]:
         """Return a value of the settings that is not secret, once all are known and checked."""
-        return public(self._args.apply(lambda args: read(once_known(read_settings, args))))
+        return public(self._settings.apply(read))
 
     def child(
         self,
@@ -88,15 +89,13 @@ class Scope:
         """Return the service's task as it is now, in previews and in every update; see ``now``."""
         if is_mocked():
             return pulumi.Output.from_input({"id": service.id})
-        asked = pulumi.Output.all(self.manager, self.full_name, self.nodes, service.id)
-        return public(asked.apply(lambda found: once_known(_task_now, *found[:3])))
+        return public(answer(_task_now, self.manager, self.full_name, self.nodes, service.id))
 
     def nodes_now(self) -> pulumi.Output[list[str]]:
         """Return the declared nodes that take tasks now; empty on one machine."""
         if is_mocked() or not self.settings.is_swarm:
             return pulumi.Output.from_input([])
-        asked = pulumi.Output.all(self.manager, self.nodes)
-        return public(asked.apply(lambda both: once_known(nodes_that_take_tasks, *both)))
+        return public(answer(nodes_that_take_tasks, self.manager, self.nodes))
 
     def now(self, container: docker.Container) -> pulumi.Output[Any]:
         """Return the current state of a container, in previews and in every update.
@@ -106,8 +105,7 @@ class Scope:
         """
         if is_mocked():
             return pulumi.Output.from_input({"id": container.id})
-        asked = pulumi.Output.all(self.docker_host, container.id)
-        return public(asked.apply(lambda both: once_known(_container_now, *both)))
+        return public(answer(_container_now, self.docker_host, container.id))
 
     def has_noswap(self) -> pulumi.Output[bool]:
         """Return whether the engine's kernel can keep a tmpfs out of swap (Linux 6.4).
@@ -116,17 +114,15 @@ class Scope:
         """
         if is_mocked():
             return pulumi.Output.from_input(True)
-        asked = self.docker_host.apply(lambda host: once_known(kernel_version, host) >= _NOSWAP)
-        return public(asked)
+        version = answer(kernel_version, self.docker_host)
+        return public(version.apply(lambda found: found >= _NOSWAP))
 
     def bindings(self) -> pulumi.Output[Any]:
         """Return the bindings of the server's ports as the engine lists them now, if any."""
         if is_mocked():
             return pulumi.Output.from_input([])
-        asked = self.docker_host.apply(
-            lambda host: once_known(inspect_container, host, self.full_name)
-        )
-        return public(asked.apply(lambda found: list(found.bindings) if found else []))
+        server = answer(inspect_container, self.docker_host, self.full_name)
+        return public(server.apply(lambda found: list(found.bindings) if found else []))
 
     def image(self) -> pulumi.Output[str]:
         """Return the image's id, whether the image is pulled by name or known to the engine."""
@@ -134,10 +130,9 @@ class Scope:
         if self.settings.is_swarm:  # Each node has an image of its own by that name.
             return pulumi.Output.from_input(image)
         if not isinstance(image, str):
-            asked = pulumi.Output.all(self.docker_host, image)
             if is_mocked():
-                return public(asked.apply(lambda both: both[1]))
-            return public(asked.apply(lambda both: once_known(inspect_image, *both)))
+                return public(pulumi.Output.from_input(image))
+            return public(answer(inspect_image, self.docker_host, image))
         if image.startswith("sha256:"):
             return pulumi.Output.from_input(image)
         pulled = docker.RemoteImage(
@@ -158,8 +153,8 @@ class Scope:
     def _engine_of_task(self) -> pulumi.Output[DockerHost]:
         if is_mocked():
             return self.manager
-        asked = pulumi.Output.all(self.manager, self.full_name, self.nodes)
-        return pulumi.Output.secret(asked.apply(lambda found: once_known(engine_of_task, *found)))
+        found = answer(engine_of_task, self.manager, self.full_name, self.nodes)
+        return pulumi.Output.secret(found)
 
     def _make_provider(self) -> docker.Provider | None:
         host = self.settings.docker_host
@@ -212,8 +207,9 @@ def _address(url: str | None, context: str | None) -> str | None:
 
 
 def _task_now(
-    manager: DockerHost, name: str, nodes: Mapping[str, DockerHost]
+    manager: DockerHost, name: str, nodes: Mapping[str, DockerHost], _: str
 ) -> dict[str, Any] | None:
+    """Return the task's state; it is asked for only once the service, the last value, exists."""
     service, task = find_service(manager, name), find_task(manager, name)
     if service is None or task is None:
         return None

@@ -84,7 +84,7 @@ class MailCryptServer(pulumi.ComponentResource):
 
         image = scope.image()
         ring = KeyRing(f"{name}-ring", settings, scope.child())
-        config = DovecotConfig(f"{name}-dovecot", settings, image, scope.docker_host, scope.child())
+        config = DovecotConfig(f"{name}-dovecot", image, scope)
         stores = declare_stores(scope)
         network = declare_network(scope, stores.claim)
         certificate = declare_certificate(scope)

@@ -13,7 +13,7 @@ import pulumi
 import pulumi_docker as docker
 
 from mailcrypt_component.component.custody import memory_volumes
-from mailcrypt_component.component.outputs import is_mocked, once_known, public
+from mailcrypt_component.component.outputs import answer, is_mocked, public
 from mailcrypt_component.component.parts import (
     TMPFS,
     ContainerParts,
@@ -118,8 +118,7 @@ def _labels(scope: Scope, parts: ContainerParts) -> list[Any]:
 def _network_id(scope: Scope, parts: ContainerParts) -> pulumi.Output[str]:
     if is_mocked():
         return parts.network
-    asked = pulumi.Output.all(scope.manager, parts.network)
-    return public(asked.apply(lambda both: once_known(network_id, *both)))
+    return public(answer(network_id, scope.manager, parts.network))
 
 
 def _ports(scope: Scope) -> pulumi.Output[list[Any]]:

@@ -1,4 +1,4 @@
-"""Asks an engine for one object with the standard library alone.
+"""Asks an engine with the standard library alone.
 
 Every update inspects the server and the keeper, even if nothing changes; importing the Docker
 SDK would take longer than the request.
@@ -21,6 +21,8 @@ from mailcrypt_component.docker_api.ssh import tunnel
 from mailcrypt_component.model.errors import UnreachableError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from mailcrypt_component.model.docker_host import DockerHost
 
 _SECONDS: Final = 20.0
@@ -65,8 +67,11 @@ def inspect_container(docker_host: DockerHost, name: str) -> ContainerState | No
         for port, several in ports.items()
         for one in several or ()
     )
-    running = state["Running"] and not state.get("Paused") and not state.get("Restarting")
-    return ContainerState(found["Id"], state["StartedAt"], bool(running), bindings)
+    return ContainerState(found["Id"], state["StartedAt"], _runs(state), bindings)
+
+
+def _runs(state: Mapping[str, Any]) -> bool:
+    return bool(state["Running"] and not state.get("Paused") and not state.get("Restarting"))
 
 
 def inspect_image(docker_host: DockerHost, name: str) -> str:
@@ -109,6 +114,40 @@ def kernel_version(docker_host: DockerHost) -> tuple[int, int]:
     return int(found.group(1)), int(found.group(2))
 
 
+def ask_container(
+    docker_host: DockerHost, name: str, image: str, command: Sequence[str]
+) -> str | None:
+    """Run a short command in a container and return what it prints.
+
+    Args:
+        docker_host: The engine.
+        name: The container's id or name.
+        image: The id of the image that it has to run.
+        command: The program and its arguments.
+
+    Returns:
+        None if there is no such container, it does not run that image now, or it has not answered.
+
+    Raises:
+        UnreachableError: The engine does not answer.
+
+    """
+    found = ask(docker_host, f"/containers/{quote(name)}/json")
+    if found is None or found["Image"] != image or not _runs(found["State"]):
+        return None
+    wanted = {"Cmd": list(command), "AttachStdout": True, "Tty": True}
+    status, body = _request(docker_host, "POST", f"/containers/{found['Id']}/exec", wanted)
+    if status != http.HTTPStatus.CREATED:
+        return None
+    path = f"/exec/{json.loads(body)['Id']}"
+    try:
+        _, printed = _request(docker_host, "POST", f"{path}/start", {"Tty": True})
+    except UnreachableError:  # The container hangs; an engine that is gone is noticed soon.
+        return None
+    ended = ask(docker_host, f"{path}/json")
+    return printed.decode(errors="replace") if ended and ended["ExitCode"] == 0 else None
+
+
 def ask(docker_host: DockerHost, path: str) -> Any:
     """Return the answer to a GET request; None if the engine has no such object.
 
@@ -116,28 +155,40 @@ def ask(docker_host: DockerHost, path: str) -> Any:
         UnreachableError: The engine does not answer, refuses, or its answer is not valid.
 
     """
-    url = address_of(docker_host)
-    refuse_plain_tcp(url, docker_host)
+    status, body = _request(docker_host, "GET", path)
+    if status == http.HTTPStatus.NOT_FOUND:
+        return None
     try:
-        connection = _connection(url, docker_host)
-        try:
-            connection.request("GET", path, headers={"Host": "docker"})
-            response = connection.getresponse()
-            body = response.read()
-        finally:
-            connection.close()
-        if response.status == http.HTTPStatus.NOT_FOUND:
-            return None
         found = json.loads(body)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise unreachable(url, error) from None
-    if response.status != http.HTTPStatus.OK:
+    except ValueError as error:
+        raise unreachable(address_of(docker_host), error) from None
+    if status != http.HTTPStatus.OK:
         raise UnreachableError(
             str(found.get("message", found)),
-            where=f"Docker engine {url}",
+            where=f"Docker engine {address_of(docker_host)}",
             expected=f"an answer to GET {path}",
         )
     return found
+
+
+def _request(
+    docker_host: DockerHost, method: str, path: str, content: Mapping[str, Any] | None = None
+) -> tuple[int, bytes]:
+    """Return the status and the body of an answer."""
+    url = address_of(docker_host)
+    refuse_plain_tcp(url, docker_host)
+    headers = {"Host": "docker", "Content-Type": "application/json"}
+    try:
+        connection = _connection(url, docker_host)
+        try:
+            body = None if content is None else json.dumps(content)
+            connection.request(method, path, body=body, headers=headers)
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise unreachable(url, error) from None
 
 
 def _connection(url: str, docker_host: DockerHost) -> http.client.HTTPConnection:

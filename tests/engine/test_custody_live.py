@@ -27,7 +27,8 @@ V2_3, V2_4 = IMAGES
 KEY_ON_DISK = "a private key of the ring lies on a disk"
 LOCAL_CONF = "/etc/dovecot/local.conf"
 MAILS = 500 if ALL else 40
-READABLE_SECONDS = 3.0
+PATIENCE = 60
+"""Seconds after which mail counts as never readable; benchmarks/custody.py times it."""
 MAIL = "/var/mail/example.test"
 
 
@@ -247,7 +248,7 @@ def test_mail_that_arrives_while_locked_is_all_there_after_one_unlock(stack):
     assert done.returncode == 0, done.stderr
     start = time.monotonic()
     while not first_mail(stack):
-        assert time.monotonic() - start < READABLE_SECONDS
+        assert time.monotonic() - start < PATIENCE
     assert faults(sent, read_load(stack)) == NONE
     proven(stack)
 

@@ -4,6 +4,7 @@ They are joined by a bridge in a network namespace that nothing else uses.  What
 folder, which stands for storage that every node reaches.
 """
 
+import imaplib
 import json
 import shutil
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from tests.stacks import MARK, Stack
 from tests.thief.engine import DiskEngine, network_of
+from tests.thief.mails import imap
 
 NET = "10.77.0"
 _START = """
@@ -133,7 +135,7 @@ def swarm(name, *images):
 class SwarmStack(Stack):
     """A stack whose server is a service of a cluster."""
 
-    def __init__(self, folder, name, cluster):
+    def __init__(self, folder: Path, name: str, cluster: Cluster) -> None:
         super().__init__(folder, name)
         self.cluster = cluster
         stores = {store: f"{cluster.folder}/{store}" for store in ("mail", "state", "config")}
@@ -170,10 +172,48 @@ class SwarmStack(Stack):
     def near(self):
         """Let this thread open connections to the server; give the node that answers."""
         with network_of(self.cluster.switch.pid):
-            answering = filter(_answers, (node.address for node in self.cluster.workers))
-            if not (address := next(answering, None)):
-                raise ConnectionError("no node answers")
-            yield address
+            yield self._answering()
+
+    def _answering(self):
+        """Return the address of the worker that answers; a busy one gets its time."""
+        for seconds in (0.5, 1, 2, 4, 8):
+            for node in self.cluster.workers:
+                if _answers(node.address, seconds):
+                    return node.address
+        raise ConnectionError("no node answers")
+
+    def is_readable(self):
+        """Tell whether a client sees its mail."""
+        try:
+            with imap(self, timeout=5) as client:
+                client.select("INBOX", readonly=True)
+                return client.fetch("1", "(BODY.PEEK[])")[1][0] is not None
+        except (OSError, imaplib.IMAP4.error):
+            return False
+
+    def wait_until_readable(self, seconds=180):
+        """Return once a client sees its mail."""
+        end = time.monotonic() + seconds
+        while not self.is_readable():
+            assert time.monotonic() < end, self.docker("service", "ps", self.container)
+            time.sleep(0.2)
+
+    def fail_over(self) -> float:
+        """Cut the power of the task's node, and start it again once mail is readable elsewhere.
+
+        Returns:
+            The seconds from the cut until a client saw its mail.
+
+        """
+        node, _ = self.task()
+        node.cut_power()
+        start = time.monotonic()
+        self.wait_until_readable()
+        took = time.monotonic() - start
+        moved, _ = self.task()
+        assert moved is not node
+        node.start()
+        return took
 
     def run(self, script, *, stdin=""):
         """Run a shell script in the server; it must succeed."""
@@ -183,14 +223,13 @@ class SwarmStack(Stack):
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def destroy(self):
+    def destroy(self) -> None:
         """Destroy the stack, with what its tasks left on the nodes."""
         self.pulumi("state", "unprotect", "--all", "--yes", "--stack", self.name, check=True)
         self.pulumi("destroy", "--yes", "--skip-preview", "--stack", self.name, check=True)
 
 
-def _answers(address):
-    with suppress(OSError), socket.create_connection((address, 143), 0.5) as connection:
-        connection.settimeout(0.5)
+def _answers(address, seconds):
+    with suppress(OSError), socket.create_connection((address, 143), seconds) as connection:
         return connection.recv(4) == b"* OK"
     return False

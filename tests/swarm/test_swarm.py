@@ -1,6 +1,5 @@
 """A server on a Swarm: declared, proven, moved by a power cut, and looked for on every disk."""
 
-import imaplib
 import json
 import time
 
@@ -14,7 +13,6 @@ from tests.thief.load import NONE, Stream, faults, read_load, send_load, wait_fo
 from tests.thief.mails import (
     ACCOUNTS,
     CONTROL,
-    imap,
     install_sieve,
     look_as_clients,
     new_mark,
@@ -28,17 +26,9 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(3600)]
 FIRST = "2.3" if ALL else "2.4"
 DEFAULTS = {"image": IMAGES[FIRST], "dialect": FIRST, "accounts": ACCOUNTS}
 FAILOVERS = 20 if ALL else 1
-READABLE_SECONDS = 30
-
-
-def is_readable(stack):
-    """Tell whether a client sees its mail."""
-    try:
-        with imap(stack, timeout=2) as client:
-            client.select("INBOX", readonly=True)
-            return client.fetch("1", "(BODY.PEEK[])")[1][0] is not None
-    except (OSError, imaplib.IMAP4.error, AssertionError):
-        return False
+"""How fast each one is, benchmarks/failover.py times."""
+MAILS = 5
+"""Mails accepted between two of them."""
 
 
 def wait_until_proven(stack):
@@ -47,15 +37,6 @@ def wait_until_proven(stack):
     while (done := stack.verify()).returncode:
         assert time.monotonic() < end, done.stderr
         time.sleep(1)
-
-
-def wait_until_readable(stack, seconds):
-    """Return how long it took until a client saw its mail."""
-    start = time.monotonic()
-    while not is_readable(stack):
-        assert time.monotonic() - start < seconds, stack.docker("service", "ps", stack.container)
-        time.sleep(0.2)
-    return time.monotonic() - start
 
 
 @pytest.fixture(scope="module")
@@ -140,25 +121,16 @@ def test_the_keys_cannot_be_locked_away(stack):
 
 def test_a_lost_node_costs_no_accepted_mail(stack):
     """The power of the task's node is cut under delivery, again and again."""
-    stream, times = Stream(stack), []
+    stream = Stream(stack)
     for _ in range(FAILOVERS):
-        time.sleep(1)
-        node, _ = stack.task()
-        node.cut_power()
-        start = time.monotonic()
-        assert wait_until_readable(stack, 90)
-        times.append(time.monotonic() - start)
-        moved, _ = stack.task()
-        assert moved is not node
-        node.start()
+        stream.wait_for(MAILS)
+        stack.fail_over()
+    stream.wait_for(MAILS)
     stream.stop()
     wait_for_queue(stack)
     found = faults(stream.accepted, read_load(stack))
-    print(f"readable again after {min(times):.1f} to {max(times):.1f} s;", len(stream.accepted))
-    assert len(stream.accepted) > FAILOVERS
     assert not found["missing"]
     assert not found["bent"]
-    assert max(times) < READABLE_SECONDS, times
     wait_until_proven(stack)
     assert "mailcrypt-proof" in changed(stack.green())
     assert not changed(stack.green())
@@ -176,7 +148,7 @@ def test_a_node_that_is_cut_off_never_shares_the_mail_with_another(stack):
         assert "dovecot" in node.docker("top", container)
     finally:
         node.plug_in()
-    wait_until_readable(stack, 90)
+    stack.wait_until_readable()
     wait_until_proven(stack)
     stack.green()
 
@@ -204,7 +176,7 @@ def test_a_lost_manager_does_not_stop_the_server(stack):
     stack.cluster.manager.cut_power()
     try:
         sent = send_load(stack, 5)
-        assert is_readable(stack)
+        assert stack.is_readable()
         done = stack.verify()
     finally:
         stack.cluster.manager.start()

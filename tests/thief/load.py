@@ -10,6 +10,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+from tests.stacks import Stack
 from tests.thief.mails import OTHER, USER, imap, submission
 
 SENDERS = 4
@@ -52,7 +53,7 @@ def send_load(stack, number):
 class Stream:
     """A sender that goes on whatever happens; it knows which mails were accepted."""
 
-    def __init__(self, stack):
+    def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self.accepted = {}
         self.uncertain = {}
@@ -78,7 +79,14 @@ class Stream:
         client.sendmail(OTHER, USER, mail)
         self.accepted[name] = self.uncertain.pop(name)
 
-    def stop(self):
+    def wait_for(self, number: int, seconds: float = 120) -> None:
+        """Return once that many more mails were accepted."""
+        wanted, end = len(self.accepted) + number, time.monotonic() + seconds
+        while len(self.accepted) < wanted:
+            assert time.monotonic() < end, f"{len(self.accepted)} of {wanted} mails accepted"
+            time.sleep(0.1)
+
+    def stop(self) -> None:
         """Stop sending."""
         self._stop.set()
         self._thread.join()

@@ -117,7 +117,7 @@ def test_no_engine_is_asked_for_the_dialect_under_mocks(monkeypatch):
     def refuse(*_):
         raise AssertionError("an engine was asked")
 
-    monkeypatch.setattr(dovecot_config, "_ask_dialect", refuse)
+    monkeypatch.setattr(dovecot_config, "ask_dialect", refuse)
     mocks = use_mocks()
     found = []
 
