@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from mailcrypt_component.model.raw_settings import is_docker_host, shown
-from mailcrypt_component.model.swarm import Platform
+from mailcrypt_component.model.swarm import SHARED_STORES, Platform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mailcrypt_component.model.raw_settings import RawSettings
-
-_SHARED: Final = ("mail", "state", "config")
-"""The stores that every node has to reach; logs may stay on each node."""
 
 
 def read_nodes(
@@ -49,12 +46,11 @@ def _check_swarm(raw: RawSettings, nodes: Mapping[str, Any], binds: Mapping[str,
             "the Docker host of each node that may run the server, by its host name",
             "docker node ls shows the names; nodes: {mail1: ssh://root@mail1}",
         )
-    for store in _SHARED:
-        place = binds.get(store)
-        if not raw.later(place) and not str(place or "").startswith("/"):
+    for store in SHARED_STORES:
+        if store not in binds:
             raw.fault(
                 f"binds.{store}",
-                f"{shown(place)} with target swarm",
-                "an absolute path that leads to the same storage on every node",
+                "nothing, with target swarm",
+                "a path or a volume that leads to the same storage on every node",
                 f"mount the storage on each node (NFS, Ceph …), and set binds.{store} to its path",
             )

@@ -24,6 +24,9 @@ class Platform(StrEnum):
 SERVICE_LABEL: Final = "com.docker.swarm.service.name"
 """Docker's label of every container that a service has made."""
 
+SHARED_STORES: Final = ("mail", "state", "config")
+"""The stores that every node has to reach; logs may stay on each node."""
+
 LOCK_PATH: Final = "/var/mail/.mailcrypt-server"
 """The file that a task locks while it has the mail store."""
 

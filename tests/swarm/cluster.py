@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tests.stacks import MARK, Stack
-from tests.thief.engine import DiskEngine, network_of
+from tests.thief.engine import DiskEngine, network_of, run
 from tests.thief.mails import imap
 
 NET = "10.77.0"
@@ -66,6 +66,10 @@ class SwarmNode(DiskEngine):
     def pull_the_plug(self):
         """Cut it off from every other machine; it runs on."""
         self._on_switch("ip", "link", "set", self._plug, "down")
+
+    def run_in_mounts(self, *argv):
+        """Run a command that sees and changes this machine's mounts alone."""
+        run("nsenter", "--mount", "-t", str(self.pid()), *argv)
 
     def _on_switch(self, *argv, check=True):
         self.cluster.on_switch(*argv, check=check)

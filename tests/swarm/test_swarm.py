@@ -247,6 +247,55 @@ def test_what_would_not_work_is_refused_and_the_task_stays(stack, change, words)
 
 
 @pytest.mark.long
+def test_a_node_that_does_not_reach_the_mail_store_is_refused(stack):
+    """Its folder is there, and empty; found out before the task would have to wait there."""
+    before = stack.task()
+    [other] = [node for node in stack.cluster.workers if node is not before[0]]
+    place = f"{stack.cluster.folder}/mail"
+    other.run_in_mounts("mount", "-t", "tmpfs", "tmpfs", place)
+    try:
+        said = stack.red(environment={"LOG_LEVEL": "debug"})
+    finally:
+        other.run_in_mounts("umount", place)
+    assert f"binds.mail {place} on node {other.host_name}: the folder is not this" in said
+    assert f"findmnt --target {place}, on {other.host_name}" in said
+    assert stack.task() == before
+    assert not changed(stack.green(environment=None))
+
+
+@pytest.mark.long
+def test_stores_may_be_volumes_that_mount_the_storage_on_each_node(stack):
+    """Such as NFS; a volume that only one node has, or another one there, is refused."""
+    before, cluster = read_load(stack), stack.cluster
+    paths, (one, two) = stack.config["binds"], cluster.workers
+    volumes = {store: f"store-{store}" for store in paths}
+    assert "the volume store-mail does not exist" in stack.red(binds=volumes)
+    for store, name in volumes.items():
+        options = [f"-o={option}" for option in ("type=none", "o=bind", f"device={paths[store]}")]
+        one.docker("volume", "create", *options, name)
+        two.docker("volume", "create", name)
+    said = stack.red(binds=volumes)
+    assert f"store-mail on node {two.host_name}: its driver or options differ from" in said
+    one.docker("volume", "create", "alone")
+    two.docker("volume", "create", "alone")
+    assert "a volume of that node alone" in stack.red(binds={**paths, "mail": "alone"})
+    for store, name in volumes.items():
+        two.docker("volume", "rm", name)
+        options = [f"-o={option}" for option in ("type=none", "o=bind", f"device={paths[store]}")]
+        two.docker("volume", "create", *options, name)
+    stack.green(binds=volumes)
+    assert read_load(stack) == before
+    assert not changed(stack.green())
+    stack.fail_over()
+    assert read_load(stack) == before
+    wait_until_proven(stack)
+    audit = stack.mailcrypt("audit", "--json")
+    assert valid(audit.stdout, "audit")["total"] == len(before)
+    stack.green(binds=paths)
+    assert read_load(stack) == before
+
+
+@pytest.mark.long
 def test_an_unproven_server_takes_no_mail_on_any_node(stack):
     """Swarm would start a stopped task anew, so the service is scaled to 0 until it is mended."""
     configuration = stack.cluster.folder / "config/dovecot.cf"

@@ -125,7 +125,6 @@ def test_the_commands_are_told_the_manager_and_the_nodes():
 WRONG = {
     "no nodes": ({"nodes": {}}, "nodes"),
     "node without address": ({"nodes": {"mail1": "mail1"}}, "nodes.mail1"),
-    "a volume": ({"binds": {**SWARM["binds"], "mail": "mailvolume"}}, "binds.mail"),
     "no path": ({"binds": {"mail": "/srv/mail", "state": "/srv/state"}}, "binds.config"),
     "custody in memory": ({"keyCustody": "memory"}, "keyCustody"),
     "custody on disk": ({"keyCustody": "disk"}, "keyCustody"),

@@ -45,7 +45,7 @@ def check_host(client: DockerClient, plan: Plan, previous: Previous | None) -> N
     """
     _check_name(client, plan, previous)
     _check_network(client, plan)
-    _check_volumes(client, plan)
+    check_volumes(client, plan)
     try_start(client, plan, previous)
 
 
@@ -152,16 +152,22 @@ def _check_network(client: DockerClient, plan: Plan) -> None:
         )
 
 
-def _check_volumes(client: DockerClient, plan: Plan) -> None:
-    """Refuse a missing volume: Docker would make an empty one without a word."""
+def check_volumes(client: DockerClient, plan: Plan, where: str = "") -> None:
+    """Refuse a missing volume: Docker would make an empty one without a word.
+
+    Raises:
+        PreflightError: A volume does not exist; ``where`` ends the setting's name.
+
+    """
     existing = {volume.name for volume in client.volumes.list()}
     sources = {f"binds.{name}": source for name, source in plan.sources.items()}
     sources |= {f"mounts[{index}].source": mount.source for index, mount in enumerate(plan.mounts)}
-    for where, source in sources.items():
-        if not source.startswith("/") and source not in existing:
+    for setting, source in sources.items():
+        made = plan.swarm is not None and source == f"{plan.server}-logs"  # Swarm makes it.
+        if not source.startswith("/") and source not in existing and not made:
             raise PreflightError(
                 f"the volume {source} does not exist",
-                where=where,
+                where=f"{setting}{where}",
                 expected="an existing volume, or an absolute path on the Docker host",
                 hint=f"docker volume ls shows them; docker volume create {source}",
             )

@@ -26,7 +26,11 @@ from mailcrypt_component.checks.preflight.store_identity import (
     must_mark,
     write_mark,
 )
-from mailcrypt_component.checks.preflight.swarm import check_swarm
+from mailcrypt_component.checks.preflight.swarm import (
+    check_mail_store,
+    check_swarm,
+    seen_nodes,
+)
 from mailcrypt_component.checks.preflight.tls import check_tls
 from mailcrypt_component.checks.preflight.variables import unknown_variables
 from mailcrypt_component.docker_api.connect import connect
@@ -34,7 +38,7 @@ from mailcrypt_component.docker_api.throwaway import throwaway
 from mailcrypt_component.model import dms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from docker import DockerClient
 
@@ -57,19 +61,22 @@ def run_preflight(
 
     """
     client = connect(plan.docker_host)
-    nodes = ""
+    ready: Sequence[str] = ()
     if plan.swarm:
-        nodes = check_swarm(plan, previous, say)
+        ready = check_swarm(plan, plan.swarm, previous, say)
     else:
         refuse_second_server(client, plan, previous)
         check_host(client, plan, previous)
     seen, mark, warnings = _look_inside(client, plan, previous, say)
     if mark:
         write_mark(client, plan)
+    if plan.swarm:
+        check_mail_store(plan, plan.swarm, ready)
+        seen += seen_nodes(plan.swarm, ready)
     if plan.adopt is not None and not mark:
         warnings.append("adoptMail: the mail store is this stack's own; remove the setting")
     warnings += unknown_variables(plan.environment)
-    return "\n  warning: ".join([f"{seen}{nodes}", *warnings])
+    return "\n  warning: ".join([seen, *warnings])
 
 
 def _look_inside(

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 import docker.errors
 
 from mailcrypt_component.checks.preflight.host import (
+    check_volumes,
     own_containers,
     refuse_second_server,
     try_start,
 )
+from mailcrypt_component.checks.preflight.store_identity import READ_MARK
 from mailcrypt_component.docker_api.connect import NOT_ANSWERING, connect, explained
 from mailcrypt_component.docker_api.inspect import ask
+from mailcrypt_component.docker_api.mounts import as_mount
 from mailcrypt_component.docker_api.run import execute
 from mailcrypt_component.docker_api.swarm import Node, find_service, known_nodes, network_id
 from mailcrypt_component.docker_api.throwaway import throwaway
+from mailcrypt_component.model import dms
 from mailcrypt_component.model.errors import PreflightError, UnreachableError
 from mailcrypt_component.model.identity import STACK_LABEL
-from mailcrypt_component.model.swarm import SERVICE_LABEL
+from mailcrypt_component.model.swarm import SERVICE_LABEL, SHARED_STORES
 from mailcrypt_component.model.words import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from docker import DockerClient
 
@@ -34,32 +39,63 @@ _MAJORITY: Final = 3
 """The least number of managers of which one may be lost."""
 
 
-def check_swarm(plan: Plan, previous: Previous | None, say: Callable[[str], object]) -> str:
-    """Check the Swarm, and each node that takes tasks; return what was seen of the nodes.
+def check_swarm(
+    plan: Plan, swarm: Swarm, previous: Previous | None, say: Callable[[str], object]
+) -> tuple[str, ...]:
+    """Check the Swarm, and each node that takes tasks; return the names of these.
 
-    A node that is down or drained is named and does not stop the update: it gets no task.
+    A node that is down or drained does not stop the update: it gets no task.
 
     Raises:
         PreflightError: The service would not start, or not on each node.
         UnreachableError: The manager does not answer, or a node that takes tasks does not.
 
     """
-    swarm = plan.swarm
-    if swarm is None:
-        return ""
     known = known_nodes(swarm.manager, swarm.nodes)
     _check_managers(swarm, known)
     _check_placement(swarm, known)
     _check_network(plan, swarm)
     _check_service(plan, swarm)
-    away = [name for name in swarm.nodes if not known[name].takes_tasks]
-    for name, host in swarm.nodes.items():
-        if name not in away:
-            _check_node(plan, previous, name, host, say)
-    seen = f"; {counted(len(swarm.nodes) - len(away), 'node')} ready"
-    if away:
-        seen += f", not checked, because they take no task now: {', '.join(away)}"
-    return seen
+    ready = tuple(name for name in swarm.nodes if known[name].takes_tasks)
+    volumes: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    for name in ready:
+        with _engine_of(name, swarm.nodes[name]) as client:
+            _check_node(client, plan, previous, name, say)
+            _check_shared(client, plan, swarm, name, volumes)
+    return ready
+
+
+def check_mail_store(plan: Plan, swarm: Swarm, ready: Sequence[str]) -> None:
+    """Check that each node reaches the mail store of this stack, which carries its mark.
+
+    Raises:
+        PreflightError: A node has another folder, or an empty one, in its place.
+        UnreachableError: A node does not answer.
+
+    """
+    mount = as_mount(plan.mail, dms.MAIL_DIR, read_only=True)
+    look = "findmnt --target" if plan.mail.startswith("/") else "docker volume inspect"
+    for name in ready:
+        with (
+            _engine_of(name, swarm.nodes[name]) as client,
+            throwaway(client, plan.image, mounts=[mount], purpose="preflight") as container,
+        ):
+            said = execute(container, ["sh", "-c", READ_MARK], timeout=plan.deadline)
+        printed = said.checked(where=f"{plan.mail} on node {name}", expected="a mail store")
+        if plan.identity not in printed.decode(errors="replace"):
+            raise PreflightError(
+                f"the folder is not this stack's mail store (it has no mark {plan.identity})",
+                where=f"binds.mail {plan.mail} on node {name}",
+                expected="the same storage on every node",
+                hint=f"is it mounted? {look} {plan.mail}, on {name}",
+            )
+
+
+def seen_nodes(swarm: Swarm, ready: Sequence[str]) -> str:
+    """Return in words which nodes were checked."""
+    away = [name for name in swarm.nodes if name not in ready]
+    not_checked = f", not checked, because they take no task now: {', '.join(away)}" if away else ""
+    return f"; {counted(len(ready), 'node')} ready{not_checked}"
 
 
 def _check_managers(swarm: Swarm, known: Mapping[str, Node]) -> None:
@@ -117,21 +153,26 @@ def _check_service(plan: Plan, swarm: Swarm) -> None:
 
 
 def _check_node(
+    client: DockerClient,
     plan: Plan,
     previous: Previous | None,
     name: str,
-    host: DockerHost,
     say: Callable[[str], object],
 ) -> None:
+    _check_is_node(client, name)
+    _pull(client, plan.image, name, say)
+    _refuse_former_server(client, plan, previous, name)
+    refuse_second_server(client, plan, previous)
+    check_volumes(client, plan, _on_node(name))
+    try_start(client, plan, previous, where=_on_node(name))
+    _check_swap(client, plan, name)
+
+
+@contextmanager
+def _engine_of(name: str, host: DockerHost) -> Iterator[DockerClient]:
+    """Give a node's engine; what cannot be reached is named by node."""
     try:
-        client = connect(host)
-        _check_is_node(client, name)
-        _pull(client, plan.image, name, say)
-        _refuse_former_server(client, plan, previous, name)
-        refuse_second_server(client, plan, previous)
-        _check_volumes(client, plan, name)
-        try_start(client, plan, previous, where=f" on node {name}")
-        _check_swap(client, plan, name)
+        yield connect(host)
     except NOT_ANSWERING as error:
         raise _not_answering(name, explained(error)) from None
     except UnreachableError as error:
@@ -192,17 +233,45 @@ def _refuse_former_server(
             )
 
 
-def _check_volumes(client: DockerClient, plan: Plan, node: str) -> None:
-    """Refuse a missing volume: Docker would make an empty one without a word."""
-    existing = {volume.name for volume in client.volumes.list()}
-    for index, mount in enumerate(plan.mounts):
-        if not mount.source.startswith("/") and mount.source not in existing:
+def _check_shared(
+    client: DockerClient,
+    plan: Plan,
+    swarm: Swarm,
+    node: str,
+    volumes: dict[str, tuple[str, Mapping[str, Any]]],
+) -> None:
+    """Refuse a volume that each node has for itself, or that is another one on another node.
+
+    ``volumes`` holds what the first node said of each, and that node's name.
+    """
+    for store in SHARED_STORES:
+        source = plan.sources[store]
+        if source.startswith("/"):
+            continue
+        found = client.volumes.get(source).attrs
+        asked = {"driver": found["Driver"], "options": found.get("Options") or {}}
+        first, expected = volumes.setdefault(store, (node, asked))
+        where = f"binds.{store} {source} on node {node}"
+        if asked != expected:  # The options are not shown: those of CIFS hold a password.
             raise PreflightError(
-                f"the volume {mount.source} does not exist",
-                where=f"mounts[{index}].source on node {node}",
-                expected="a volume that exists on each node, or an absolute path",
-                hint=f"docker volume create {mount.source}, on {node}",
+                f"its driver or options differ from those on node {first}",
+                where=where,
+                expected="the same storage on every node",
+                hint=f"docker volume inspect {source}, on both",
             )
+        own = asked["options"].get("type") == "tmpfs" or not asked["options"]
+        if asked["driver"] == "local" and own and len(swarm.nodes) > 1:
+            raise PreflightError(
+                "a volume of that node alone",
+                where=where,
+                expected="storage that every node reaches",
+                hint="a path where it is mounted, or a volume that mounts it: docker volume create "
+                f"-o type=nfs -o o=addr=NAS,nfsvers=4 -o device=:/{store} NAME, on each node",
+            )
+
+
+def _on_node(name: str) -> str:
+    return f" on node {name}"
 
 
 def _check_swap(client: DockerClient, plan: Plan, node: str) -> None:
