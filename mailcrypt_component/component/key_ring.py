@@ -6,6 +6,7 @@ from typing import Any
 import pulumi
 import pulumi_tls as tls
 
+from mailcrypt_component.component.gates import behind
 from mailcrypt_component.component.outputs import once_known, public
 from mailcrypt_component.dialects.dialect import Dialect
 from mailcrypt_component.model.key_ring import (
@@ -35,8 +36,7 @@ class KeyRing(pulumi.ComponentResource):
     """Every key's ``name``, ``keyId``, ``kind`` and ``publicPem``, newest first."""
 
     def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions) -> None:
-        names = [key.name for key in settings.keys]
-        super().__init__("mailcrypt:index:KeyRing", name, {"names": names}, opts)
+        super().__init__("mailcrypt:index:KeyRing", name, {}, opts)
         self._made: list[pulumi.Resource] = []
         pems: pulumi.Output[list[str]] = pulumi.Output.all(
             *(self._pem(name, key) for key in settings.keys)
@@ -48,13 +48,12 @@ class KeyRing(pulumi.ComponentResource):
         self.key_ids = self.public_keys.apply(lambda keys: [key["keyId"] for key in keys])
         self.public_key = self.public_keys.apply(lambda keys: keys[0]["publicPem"])
         self._guard(name, protect=settings.protect)
-        self.register_outputs(
-            {
-                "keyIds": self.key_ids,
-                "publicKey": self.public_key,
-                "privateKeys": pulumi.Output.secret(self.keys.apply(_private_parts)),
-            }
-        )
+
+    def register(self, preflight: pulumi.Stash) -> None:
+        """Keep the ring in the state once preflight has held: a refused one opens no server."""
+        private: pulumi.Output[Any] = pulumi.Output.secret(self.keys.apply(_private_parts))
+        kept = {"keyIds": self.key_ids, "publicKey": self.public_key, "privateKeys": private}
+        self.register_outputs({name: behind(preflight, value) for name, value in kept.items()})
 
     def _pem(self, name: str, key: KeySettings) -> pulumi.Output[str]:
         """Return the private key, or the public one of a key that is public only."""

@@ -78,8 +78,9 @@ class MailCryptServer(pulumi.ComponentResource):
     ) -> None:
         end_when_interrupted()
         settings = plainly(partial(read_settings, unresolved=(pulumi.Output,)), args)
-        props = {"image": settings.image, "hostname": settings.hostname}
-        super().__init__("mailcrypt:index:MailCryptServer", name, props, opts)
+        # Without inputs: a change of them would drop the outputs, which the commands read, until an
+        # update succeeds.
+        super().__init__("mailcrypt:index:MailCryptServer", name, {}, opts)
         scope = Scope(name, args, settings, self)
 
         image = scope.image()
@@ -90,6 +91,7 @@ class MailCryptServer(pulumi.ComponentResource):
         certificate = declare_certificate(scope)
         parts = ContainerParts(image, ring, config, stores, network, certificate)
         preflight = declare_preflight(scope, parts)
+        ring.register(preflight)
         memory = declare_memory(scope, image, stores.claim, preflight)
         unlocked = declare_unlock(scope, ring, config, memory.keeper)
         accounts = declare_accounts(scope, image, stores.sources["config"], preflight)

@@ -75,6 +75,27 @@ def test_what_would_not_work_leaves_the_server_running(stack, taken, change, wor
     assert "hint: " in printed
     assert stack.container_id() == before
     assert BODY in stack.read_all()
+    done = stack.verify()
+    assert done.returncode == 0, done.stderr
+
+
+NOT_MADE = {
+    "an image that nobody has": {"image": "mailcrypt-dms-dev:99"},
+    "a host name and a typo": {"hostname": "mx.example.test", "network": "webmial"},
+    "a further key and a typo": {"keys": [{"name": "k2"}, {"name": "k1"}], "network": "webmial"},
+}
+
+
+@pytest.mark.parametrize("change", NOT_MADE.values(), ids=NOT_MADE.keys())
+def test_after_an_update_that_failed_the_commands_see_the_server_that_runs(stack, change):
+    """It can be verified, locked and unlocked, as if nobody had tried anything else."""
+    settings = dict(stack.config)
+    stack.red(**change)
+    stack.config = settings
+    for command in ("verify", "lock", "unlock", "verify"):
+        done = stack.mailcrypt(command)
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    assert BODY in stack.read_all()
 
 
 @pytest.mark.long

@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(3600)]
 
 FIRST = "2.3" if ALL else "2.4"
 DEFAULTS = {"image": IMAGES[FIRST], "dialect": FIRST, "accounts": ACCOUNTS}
+BREAK = ("-sf", "/bin/false", "/usr/bin/supervisord")
 FAILOVERS = 20 if ALL else 1
 """How fast each one is, benchmarks/failover.py times."""
 MAILS = 5
@@ -293,6 +294,26 @@ def test_stores_may_be_volumes_that_mount_the_storage_on_each_node(stack):
     assert valid(audit.stdout, "audit")["total"] == len(before)
     stack.green(binds=paths)
     assert read_load(stack) == before
+
+
+@pytest.mark.long
+def test_an_image_that_does_not_start_leaves_the_former_server_in_place(stack):
+    """Swarm goes back to it by itself; the update fails, and says so until it is mended."""
+    for node in stack.cluster.workers:
+        node.docker("run", "--name=broken", "--entrypoint=ln", DEFAULTS["image"], *BREAK)
+        node.docker("commit", "-c", "ENTRYPOINT []", "broken", "broken:1")
+        node.docker("rm", "broken")
+    before, image = read_load(stack), stack.config["image"]
+    said = stack.red(image="broken:1")
+    assert "rollback" in said or "rolled back" in said, said
+    stack.wait_until_readable()
+    assert read_load(stack) == before
+    node, container = stack.task()
+    assert node.docker("inspect", "-f", "{{.Config.Image}}", container).strip() == image
+    assert "Swarm has gone back to the version before" in stack.verify().stderr
+    stack.green(image=image)
+    assert stack.verify().returncode == 0
+    assert not changed(stack.green())
 
 
 @pytest.mark.long
