@@ -15,6 +15,7 @@ from mailcrypt_component.component.parts import ContainerParts
 from mailcrypt_component.component.scope import Scope
 from mailcrypt_component.dialects.dialect import Dialect
 from mailcrypt_component.model import dms
+from mailcrypt_component.model.custody import Custody
 from mailcrypt_component.model.settings import UNMARKED, PortSettings
 from mailcrypt_component.model.swarm import Swarm
 
@@ -69,12 +70,15 @@ def declare_proof(
     target: pulumi.Output[Target],
 ) -> pulumi.Stash:
     """Declare the gate; its facts describe the containers that run now."""
-    facts = {
+    facts: dict[str, Any] = {
         "server": server_now(scope, server),
         "keeper": scope.now(keeper) if keeper else None,
         "config": parts.config.digest,
         "keyIds": parts.ring.key_ids,
     }
+    if scope.settings.key_custody is Custody.MEMORY:  # No container starts when it is unlocked.
+        private = parts.config.files.apply(lambda files: files.private_path)
+        facts["unlocked"] = scope.has_file(server.id, parts.image, private)
     opts = scope.child(depends_on=[server])
     check = partial(_prove, stop=scope.settings.stop_unproven)
     return gate(f"{scope.name}-proof", facts, check, target, opts)

@@ -12,6 +12,7 @@ import pulumi_docker as docker
 from mailcrypt_component.component.outputs import answer, is_mocked, once_known, plainly, public
 from mailcrypt_component.docker_api.address import endpoint_of_context, refuse_two_engines
 from mailcrypt_component.docker_api.inspect import (
+    ask_container,
     inspect_container,
     inspect_image,
     kernel_version,
@@ -106,6 +107,17 @@ class Scope:
         if is_mocked():
             return pulumi.Output.from_input({"id": container.id})
         return public(answer(_container_now, self.docker_host, container.id))
+
+    def has_file(
+        self,
+        container: pulumi.Output[str],
+        image: pulumi.Output[str],
+        path: pulumi.Output[str],
+    ) -> pulumi.Output[bool]:
+        """Return whether a running container of that image has a file now."""
+        if is_mocked():
+            return pulumi.Output.from_input(True)
+        return public(answer(_has_file, self.docker_host, container, image, path))
 
     def has_noswap(self) -> pulumi.Output[bool]:
         """Return whether the engine's kernel can keep a tmpfs out of swap (Linux 6.4).
@@ -225,6 +237,10 @@ def _task_now(
 def _container_now(docker_host: DockerHost, container_id: str) -> dict[str, Any] | None:
     found = inspect_container(docker_host, container_id)
     return found.as_fact() if found else None
+
+
+def _has_file(docker_host: DockerHost, container: str, image: str, path: str) -> bool:
+    return ask_container(docker_host, container, image, ("test", "-e", path)) is not None
 
 
 def _host_of(provider: docker.Provider) -> pulumi.Output[DockerHost]:
