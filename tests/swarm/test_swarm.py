@@ -300,7 +300,7 @@ def test_stores_may_be_volumes_that_mount_the_storage_on_each_node(stack):
 def test_an_image_that_does_not_start_leaves_the_former_server_in_place(stack):
     """Swarm goes back to it by itself; the update fails, and says so until it is mended."""
     for node in stack.cluster.workers:
-        node.docker("run", "--name=broken", "--entrypoint=ln", DEFAULTS["image"], *BREAK)
+        node.docker("run", "--name=broken", "--entrypoint=ln", stack.config["image"], *BREAK)
         node.docker("commit", "-c", "ENTRYPOINT []", "broken", "broken:1")
         node.docker("rm", "broken")
     before, image = read_load(stack), stack.config["image"]
