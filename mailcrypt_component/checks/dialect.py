@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
 _VERSION: Final = ("dovecot", "--version")
 _SECONDS: Final = 20.0
-_ASKING: Final = Lock()
+_ASKING: Final[defaultdict[str, Lock]] = defaultdict(Lock)
+"""For each image, so that an engine that is slow holds up no question about another image."""
 _ANSWERS: Final[dict[str, Dialect]] = {}
 """The dialects by image id, which stands for the image's content."""
 
@@ -31,7 +33,7 @@ def ask_dialect(docker_host: DockerHost, image: str, server: str) -> Dialect:
         SettingsError: The Dovecot in it is neither 2.3 nor 2.4.
 
     """
-    with _ASKING:  # A program with many servers asks an image only once.
+    with _ASKING[image]:  # A program with many servers asks an image only once.
         if image in _ANSWERS:
             return _ANSWERS[image]
         said = ask_container(docker_host, server, image, _VERSION)

@@ -33,7 +33,7 @@ def private_keys(state: StackState, server: DeployedServer) -> list[EscrowKey]:
             f"the private keys in the state are {', '.join(by_id) or 'none'}",
             where=server.title,
             expected=f"those of the key ring: {', '.join(declared)}",
-            hint="if an update was refused, declare the keys as they were and run "
+            hint="if an update failed, declare the keys as they were and run "
             f"'pulumi up --stack {server.stack}'; a ring of public keys has none",
         )
     return [by_id[wanted] for wanted in declared]

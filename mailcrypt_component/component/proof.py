@@ -76,7 +76,7 @@ def declare_proof(
         "config": parts.config.digest,
         "keyIds": parts.ring.key_ids,
     }
-    if scope.settings.key_custody is Custody.MEMORY:  # No container starts when it is unlocked.
+    if scope.settings.key_custody is Custody.MEMORY:  # An unlock starts no container.
         private = parts.config.files.apply(lambda files: files.private_path)
         facts["unlocked"] = scope.has_file(server.id, parts.image, private)
     opts = scope.child(depends_on=[server])

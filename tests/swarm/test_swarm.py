@@ -270,9 +270,12 @@ def test_stores_may_be_volumes_that_mount_the_storage_on_each_node(stack):
     before, cluster = read_load(stack), stack.cluster
     paths, (one, two) = stack.config["binds"], cluster.workers
     volumes = {store: f"store-{store}" for store in paths}
+    shared = {
+        name: ("-o=type=none", "-o=o=bind", f"-o=device={paths[store]}")
+        for store, name in volumes.items()
+    }
     assert "the volume store-mail does not exist" in stack.red(binds=volumes)
-    for store, name in volumes.items():
-        options = [f"-o={option}" for option in ("type=none", "o=bind", f"device={paths[store]}")]
+    for name, options in shared.items():
         one.docker("volume", "create", *options, name)
         two.docker("volume", "create", name)
     said = stack.red(binds=volumes)
@@ -280,9 +283,8 @@ def test_stores_may_be_volumes_that_mount_the_storage_on_each_node(stack):
     one.docker("volume", "create", "alone")
     two.docker("volume", "create", "alone")
     assert "a volume of that node alone" in stack.red(binds={**paths, "mail": "alone"})
-    for store, name in volumes.items():
+    for name, options in shared.items():
         two.docker("volume", "rm", name)
-        options = [f"-o={option}" for option in ("type=none", "o=bind", f"device={paths[store]}")]
         two.docker("volume", "create", *options, name)
     stack.green(binds=volumes)
     assert read_load(stack) == before

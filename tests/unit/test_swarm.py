@@ -113,6 +113,16 @@ def test_stores_are_paths_and_memory_is_the_tasks_own():
         assert options["type"] == "tmpfs"
 
 
+def test_a_store_may_be_a_volume_that_each_node_has():
+    """The task mounts the node's own volume of that name, and declares no options for it."""
+    mocks, _ = declare(**{**SWARM, "binds": {**SWARM["binds"], "mail": "mail-store"}})
+    mounts = service_of(mocks)["taskSpec"]["containerSpec"]["mounts"]
+    [mail] = [mount for mount in mounts if mount["target"] == STORES["mail"]]
+    assert (mail["type"], mail["source"]) == ("volume", "mail-store")
+    assert "volumeOptions" not in mail
+    assert not [one for one in mocks.resources.values() if one.typ.endswith(":Volume")]
+
+
 def test_the_commands_are_told_the_manager_and_the_nodes():
     """They ask the manager where the task is, and then the engine of that node."""
     _, found = declare(**SWARM)
